@@ -1,0 +1,38 @@
+"""Canonical JSON and digests: how two states are recognised as the same. Used wherever something is stored or compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reconciler.model.secret import SECRET_MARK, Secret, SpecFile
+
+
+def to_plain(value: Any, secret: Callable[[Secret], Any] = lambda _: SECRET_MARK) -> Any:
+    """Plain JSON data for a spec value; each Secret becomes what `secret` returns, each SpecFile its path and digest."""
+    if isinstance(value, Secret):
+        return secret(value)
+    if isinstance(value, SpecFile):
+        return {"file": value.path, "sha256": value.sha256}
+    if isinstance(value, Mapping):
+        return {key: to_plain(member, secret) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(member, secret) for member in value]
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces. Raises TypeError for what is not plain JSON data."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 in hex of the canonical JSON of plain data."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def stored_form(value: Any, key: bytes) -> Any:
+    """What a store, a plan file or a digest may hold: secrets as `{"secret": keyed digest}`, files as path and digest."""
+    return to_plain(value, lambda secret: {"secret": secret.keyed_digest(key)})

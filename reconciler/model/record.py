@@ -1,0 +1,28 @@
+"""What the store remembers of a resource, as the planner needs it. Read by `store.resources`, used by `planning`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.resource import Resource, ResourceRef, State
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One remembered resource.
+
+    resource: as it was last stored, secrets as their digests. applied: the desired state in normal form that was last
+    applied and verified, None when none was. protected: kept here, so that deleting the file does not lift it.
+    vanished: no source names it any more; vanished_why says where it went. suspended: why it is suspended by hand, "" when not.
+    ready: its last Ready condition was True. observed_generation: the generation that condition speaks of.
+    """
+
+    ref: ResourceRef
+    resource: Resource
+    applied: State = None
+    protected: bool = False
+    vanished: bool = False
+    vanished_why: str = ""
+    suspended: str = ""
+    ready: bool = False
+    observed_generation: int = 0

@@ -1,0 +1,66 @@
+"""The kinds: every folder here, and every module that the `plugins` setting names. Found by the CLI, the daemon and tests.
+
+A kind's package has `KIND` in its `__init__`, and may have `tables.py` and `migrations/` which the store finds by path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.errors import UsageError
+from reconciler.kind import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class KindPackage:
+    """A kind and where it was found. module: importable name of its package. folder: on disk."""
+
+    kind: Kind
+    module: str
+    folder: Path
+
+    @property
+    def has_tables(self) -> bool:
+        """True when the kind keeps tables of its own."""
+        return (self.folder / "tables.py").is_file()
+
+
+class Kinds(Mapping[str, Kind]):
+    """All kinds by name, with the packages behind them."""
+
+    def __init__(self, packages: Iterable[KindPackage]) -> None:
+        self.packages: dict[str, KindPackage] = {}
+        for package in packages:
+            other = self.packages.setdefault(package.kind.name, package)
+            if other is not package:
+                raise UsageError("DuplicateKind", f"{package.module} and {other.module} both define kind {package.kind.name}")
+
+    def __getitem__(self, name: str) -> Kind:
+        return self.packages[name].kind
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.packages)
+
+    def __len__(self) -> int:
+        return len(self.packages)
+
+
+def discover(plugins: Iterable[str] = ()) -> Kinds:
+    """Every kind of this folder and of the named modules. Raises UsageError for a module that is no kind."""
+    names = [f"{__name__}.{entry.name}" for entry in pkgutil.iter_modules(__path__) if entry.ispkg]
+    return Kinds(_load(name) for name in (*sorted(names), *plugins))
+
+
+def _load(module_name: str) -> KindPackage:
+    try:
+        module = importlib.import_module(module_name)
+        kind: Kind = module.KIND
+    except (ImportError, AttributeError) as error:
+        raise UsageError("BadPlugin", f"{module_name} is not a kind: {error}") from error
+    if module.__file__ is None:
+        raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
+    return KindPackage(kind, module_name, Path(module.__file__).parent)

@@ -1,0 +1,181 @@
+"""What a kind provides and what it is given. A kind is one folder under `kinds/`; adding one edits nothing elsewhere.
+
+The engine calls the pure parts (`references`, `target`, `normalize`, `steps`) while it plans, `observe` while it looks,
+and a step's functions while it executes. A kind reaches the world only through its `Context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Change, Preview
+from reconciler.model.resource import Resource, ResourceRef, State
+from reconciler.model.secret import Secret
+
+if TYPE_CHECKING:
+    from reconciler.transports.kube import KubeTransport
+    from reconciler.transports.process import Completed
+
+CheckAnswer = Literal["done", "not_done", "unknown"]
+Outputs = Mapping[str, Any]
+
+
+class ProcessTransport(Protocol):
+    """How a kind runs an external command."""
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float, stdin: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Completed:
+        """Run `argv` (never a shell) in a process group of its own and wait.
+
+        timeout: seconds, then the whole group is killed and DeadlineError raised. The environment is a short fixed list
+        (PATH, HOME, LANG …) and `env`. A missing program raises TerminalError. A non-zero exit is returned, not raised.
+        """
+        ...
+
+
+class Records(Protocol):
+    """A kind's own tables, by table name. Writes are bound to the lease: whoever lost it gets LeaseLostError."""
+
+    def transaction(self) -> AbstractContextManager[Records]:
+        """Everything inside is written together or not at all; other writers wait."""
+        ...
+
+    def get(self, table: str, **key: Any) -> dict[str, Any] | None:
+        """The one row with these column values, or None."""
+        ...
+
+    def list(self, table: str, **where: Any) -> list[dict[str, Any]]:
+        """All rows with these column values, in primary key order."""
+        ...
+
+    def put(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Insert the row `key` + `values`, or change just `values` of the row with this unique key."""
+        ...
+
+    def delete(self, table: str, **key: Any) -> None:
+        """Delete the rows with these column values."""
+        ...
+
+    def allocate(self, table: str, column: str, candidates: Iterable[int], **scope: Any) -> int:
+        """The first candidate that no row (with the column values of `scope`) holds in `column`.
+
+        Call it inside `transaction()` and `put` the row there. Raises TerminalError("Exhausted") when none is left.
+        """
+        ...
+
+
+class Context(Protocol):
+    """What a kind is given: one object a call of `observe`, one a change for its steps.
+
+    home: the reconciler's own folder (0700). resource: the one being changed (None in `observe`). change: likewise.
+    outputs: what earlier steps of this change returned, by step name, also those that ran before a crash.
+    settings: the kind's own section of the settings. deadline: seconds that this call may take in all.
+    """
+
+    home: Path
+    resource: Resource | None
+    change: Change | None
+    outputs: Mapping[str, Outputs]
+    settings: Mapping[str, Any]
+    deadline: float
+
+    @property
+    def process(self) -> ProcessTransport:
+        """External commands."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """The kind's own tables; read-only in `observe`."""
+        ...
+
+    def kube(self, kubeconfig: Path, context: str = "") -> KubeTransport:
+        """A Kubernetes API, through a checked kubeconfig. Imports the client only here."""
+        ...
+
+    def digest_of(self, secret: Secret) -> str:
+        """The keyed digest under which this home knows a secret."""
+        ...
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """How far the running step is, 0 to 100; never falls."""
+        ...
+
+    def log(self, text: str) -> None:
+        """Add to the running step's log."""
+        ...
+
+    def alarm(self, reason: str, message: str) -> None:
+        """Raise an alarm for the resource: an event that people must see."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but end at once (LeaseLostError, or WaitingError at a shutdown) when nothing more may be done."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One named step of a change: a line of the kind's table of contents.
+
+    weight: share of the change's progress; the weights of a change are summed and scaled. preview: what the plan may
+    promise. run returns JSON outputs, journalled with the outcome. check answers, for a step that was open when its
+    process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take over before it.
+    No step may rely on having run only once.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Context], Outputs | None]
+    weight: int = 1
+    preview: Preview = "exact"
+    check: Callable[[Context], CheckAnswer] | None = None
+    undo: Callable[[Context], None] | None = None
+    safe_point: bool = True
+
+
+class Kind(Protocol):
+    """A kind of resource.
+
+    name: CamelCase noun, the `kind:` of documents. schema: JSON Schema (draft 2020-12) of `spec`, every property with a
+    description; `x-immutable`, `x-secret` and `x-file` mark fields. recovery: what happens to a step that was open when
+    its process died. steps_version: raised when the meaning of a step changes, so that older plan files refuse.
+    """
+
+    name: str
+    schema: Mapping[str, Any]
+    recovery: Literal["replan", "continue"]
+    steps_version: int
+
+    def references(self, resource: Resource) -> Sequence[ResourceRef]:
+        """What this resource needs first, beside `lifecycle.dependsOn`. Pure."""
+        ...
+
+    def target(self, resource: Resource) -> str:
+        """The system it talks to, e.g. `sandbox` or `host/db1`: the unit of grouping and limits. Pure."""
+        ...
+
+    def normalize(self, resource: Resource) -> State:
+        """The desired state in the shape that `observe` reports. Pure."""
+        ...
+
+    def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
+        """Look at resources of one target, in as few calls as possible. Reads only.
+
+        Every resource gets an answer; what could not be looked at is unknown with its reason, never absent.
+        """
+        ...
+
+    def steps(self, change: Change) -> Sequence[Step]:
+        """The steps of a change, in order. Pure: the same change gives the same steps."""
+        ...

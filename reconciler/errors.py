@@ -14,8 +14,8 @@
     ├── LeaseLostError     our own lease was taken over: stop at once, write nothing more
     └── UsageError         the command line or the settings are wrong
 
-Raised where the fact is known, caught per change in `engine.executor`, per pass in `engine.reconcile`, and once in the CLI.
-`exit_code` is the one table of `docs/exit-codes.md`.
+Raised where the fact is known, caught per change in `engine.executor`, per pass in `engine.reconcile`, and once in
+the CLI. `exit_code` is the one table of `docs/exit-codes.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from __future__ import annotations
 class ReconcilerError(Exception):
     """Base of every error that we raise on purpose.
 
-    reason: one CamelCase word, stable, used in conditions and alerts. message: one or more readable lines, never a secret.
+    reason: one CamelCase word, stable, used in conditions and alerts. message: one or more readable
+    lines, never a secret.
     """
 
     exit_code = 1

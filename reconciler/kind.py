@@ -130,8 +130,8 @@ class Step:
 
     weight: share of the change's progress; the weights of a change are summed and scaled. preview: what the plan may
     promise. run returns JSON outputs, journalled with the outcome. check answers, for a step that was open when its
-    process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take over before it.
-    No step may rely on having run only once.
+    process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take
+    over before it. No step may rely on having run only once.
     """
 
     name: str

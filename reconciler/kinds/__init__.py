@@ -37,7 +37,9 @@ class Kinds(Mapping[str, Kind]):
         for package in packages:
             other = self.packages.setdefault(package.kind.name, package)
             if other is not package:
-                raise UsageError("DuplicateKind", f"{package.module} and {other.module} both define kind {package.kind.name}")
+                raise UsageError(
+                    "DuplicateKind", f"{package.module} and {other.module} both define kind {package.kind.name}"
+                )
 
     def __getitem__(self, name: str) -> Kind:
         return self.packages[name].kind

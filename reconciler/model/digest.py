@@ -1,4 +1,4 @@
-"""Canonical JSON and digests: how two states are recognised as the same. Used wherever something is stored or compared."""
+"""Canonical JSON and digests: how two states are recognised as the same. Used wherever something is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reconciler.model.secret import SECRET_MARK, Secret, SpecFile
 
 
 def to_plain(value: Any, secret: Callable[[Secret], Any] = lambda _: SECRET_MARK) -> Any:
-    """Plain JSON data for a spec value; each Secret becomes what `secret` returns, each SpecFile its path and digest."""
+    """Plain JSON data for a spec value; a Secret becomes what `secret` returns, a SpecFile its path and digest."""
     if isinstance(value, Secret):
         return secret(value)
     if isinstance(value, SpecFile):
@@ -34,5 +34,5 @@ def digest(value: Any) -> str:
 
 
 def stored_form(value: Any, key: bytes) -> Any:
-    """What a store, a plan file or a digest may hold: secrets as `{"secret": keyed digest}`, files as path and digest."""
+    """What may be stored or digested: secrets as `{"secret": keyed digest}`, files as path and digest."""
     return to_plain(value, lambda secret: {"secret": secret.keyed_digest(key)})

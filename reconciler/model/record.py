@@ -13,8 +13,10 @@ class Record:
 
     resource: as it was last stored, secrets as their digests. applied: the desired state in normal form that was last
     applied and verified, None when none was. protected: kept here, so that deleting the file does not lift it.
-    vanished: no source names it any more; vanished_why says where it went. suspended: why it is suspended by hand, "" when not.
-    ready: its last Ready condition was True. observed_generation: the generation that condition speaks of.
+    vanished: no source names it any more; vanished_why says where it went. suspended: why it is suspended by hand, ""
+    when it is not. ready: its last Ready condition was True; observed_generation: which generation that speaks of.
+    touched: steps ran for it since it was last known to be deleted, so something may be there even where nothing was
+    verified.
     """
 
     ref: ResourceRef
@@ -25,4 +27,5 @@ class Record:
     vanished_why: str = ""
     suspended: str = ""
     ready: bool = False
+    touched: bool = False
     observed_generation: int = 0

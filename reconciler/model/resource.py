@@ -33,7 +33,9 @@ class ResourceRef(NamedTuple):
         """From `Kind/name`. Raises SpecError naming the text."""
         kind, slash, name = text.partition("/")
         if not slash or not re.match(KIND_PATTERN, kind) or not re.match(NAME_PATTERN, name):
-            raise SpecError("InvalidReference", f"{text[:200]!r} is not a reference: write Kind/name, for example Cluster/dev")
+            raise SpecError(
+                "InvalidReference", f"{text[:200]!r} is not a reference: write Kind/name, for example Cluster/dev"
+            )
         return cls(kind, name)
 
 

@@ -1,0 +1,168 @@
+"""Differences between desired and observed state, as data. One implementation of `ignore` for diff and apply.
+
+Only fields that the desired state names are compared; a field that it no longer names is found against the state that
+was last applied (three-way, as kubectl does). Called by `planner`, and by the executor to see whether something moved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from reconciler.model.plan import FieldDiff
+from reconciler.model.resource import State
+from reconciler.model.secret import SECRET_MARK
+
+ROOT = "spec"
+_MISSING = object()
+_PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
+
+
+def diff(desired: State, observed: State, applied: State = None, ignore: Sequence[str] = ()) -> tuple[FieldDiff, ...]:
+    """Every field that differs, in document order; empty means "as desired".
+
+    desired, observed, applied: plain JSON data in the kind's normal form, None for absent or never applied.
+    ignore: paths such as `spec.replicas` or `spec.ports.*`; what lies below an ignored path is ignored too.
+    """
+    if desired == observed and (applied is None or applied == desired):
+        return ()
+    found = _compare(ROOT, desired, observed, _MISSING if applied is None else applied)
+    return tuple(entry for entry in found if not is_ignored(entry.path, ignore))
+
+
+def is_ignored(path: str, ignore: Iterable[str]) -> bool:
+    """True when `path` is, or lies below, a path of `ignore`; `*` stands for any part of one segment or more."""
+    return any(
+        path == rule or path.startswith((rule + ".", rule + "[")) or ("*" in rule and _matches(path, rule))
+        for rule in ignore
+    )
+
+
+def overlay(desired: State, observed: State, ignore: Sequence[str]) -> State:
+    """The state to write: desired, but what is ignored stays as observed (or is left out where nothing is observed)."""
+    if not ignore or desired is None:
+        return desired
+    return _overlay(ROOT, desired, observed, ignore)
+
+
+def compared(desired: State, observed: State, applied: State = None) -> State:
+    """The part of the observed state that a diff looks at: what a fingerprint covers, so that nothing else stales it."""
+    if isinstance(desired, Mapping) and isinstance(observed, Mapping) and not _is_secret(desired):
+        names = dict.fromkeys(desired)
+        if isinstance(applied, Mapping):
+            names.update(dict.fromkeys(applied))
+        return {
+            name: compared(
+                desired.get(name), observed[name], applied.get(name) if isinstance(applied, Mapping) else None
+            )
+            for name in names
+            if name in observed
+        }
+    return observed
+
+
+def fields(state: State) -> tuple[FieldDiff, ...]:
+    """Every leaf of a state as an added field: how a plan shows what it creates."""
+    return tuple(_added(ROOT, state))
+
+
+def _compare(path: str, desired: Any, observed: Any, applied: Any) -> Iterator[FieldDiff]:
+    if isinstance(desired, Mapping) and isinstance(observed, Mapping) and not _is_secret(desired):
+        yield from _compare_mappings(path, desired, observed, applied if isinstance(applied, Mapping) else {})
+    elif _is_list(desired) and _is_list(observed):
+        yield from _compare_lists(path, desired, observed, applied if _is_list(applied) else ())
+    elif not _same(desired, observed):
+        yield _entry(path, None if observed is _MISSING else observed, desired)
+
+
+def _compare_mappings(
+    path: str, desired: Mapping[str, Any], observed: Mapping[str, Any], applied: Mapping[str, Any]
+) -> Iterator[FieldDiff]:
+    for name, wanted in desired.items():
+        yield from _compare(join(path, name), wanted, observed.get(name, _MISSING), applied.get(name, _MISSING))
+    for name in applied:
+        if name not in desired and observed.get(name) is not None:
+            yield _entry(join(path, name), observed[name], None)
+
+
+def _compare_lists(
+    path: str, desired: Sequence[Any], observed: Sequence[Any], applied: Sequence[Any]
+) -> Iterator[FieldDiff]:
+    for index, wanted in enumerate(desired):
+        there = observed[index] if index < len(observed) else _MISSING
+        yield from _compare(f"{path}[{index}]", wanted, there, applied[index] if index < len(applied) else _MISSING)
+    for index in range(len(desired), len(observed)):
+        yield _entry(f"{path}[{index}]", observed[index], None)
+
+
+def _same(desired: Any, observed: Any) -> bool:
+    if observed is _MISSING:
+        return desired is None
+    if isinstance(desired, bool) is not isinstance(observed, bool):
+        return False
+    return bool(desired == observed)
+
+
+def _entry(path: str, before: Any, after: Any) -> FieldDiff:
+    secret = _is_secret(before) or _is_secret(after)
+    if secret:
+        return FieldDiff(path, None if before is None else SECRET_MARK, None if after is None else SECRET_MARK, True)
+    return FieldDiff(path, _without_secrets(before), _without_secrets(after))
+
+
+def _added(path: str, value: Any) -> Iterator[FieldDiff]:
+    if isinstance(value, Mapping) and value and not _is_secret(value):
+        for name, member in value.items():
+            yield from _added(join(path, name), member)
+    elif _is_list(value) and value:
+        for index, member in enumerate(value):
+            yield from _added(f"{path}[{index}]", member)
+    elif value is not None:
+        yield _entry(path, None, value)
+
+
+def _overlay(path: str, desired: Any, observed: Any, ignore: Sequence[str]) -> Any:
+    if isinstance(desired, Mapping) and not _is_secret(desired):
+        there = observed if isinstance(observed, Mapping) else {}
+        merged: dict[str, Any] = {}
+        for name in {**desired, **{name: None for name in there if is_ignored(join(path, name), ignore)}}:
+            below = join(path, name)
+            if not is_ignored(below, ignore):
+                merged[name] = _overlay(below, desired[name], there.get(name), ignore)
+            elif name in there:
+                merged[name] = there[name]
+        return merged
+    if _is_list(desired) and _is_list(observed):
+        return [
+            _overlay(f"{path}[{index}]", wanted, observed[index] if index < len(observed) else None, ignore)
+            for index, wanted in enumerate(desired)
+        ]
+    return desired
+
+
+def _matches(path: str, rule: str) -> bool:
+    return fnmatchcase(path, rule) or fnmatchcase(path, rule + ".*") or fnmatchcase(path, rule + "[[]*")
+
+
+def join(path: str, name: str) -> str:
+    """A path one level deeper; keys with dots or brackets are quoted."""
+    return f"{path}.{name}" if _PLAIN_KEY.match(name) else f'{path}["{name}"]'
+
+
+def _without_secrets(value: Any) -> Any:
+    if _is_secret(value):
+        return SECRET_MARK
+    if isinstance(value, Mapping):
+        return {name: _without_secrets(member) for name, member in value.items()}
+    return [_without_secrets(member) for member in value] if _is_list(value) else value
+
+
+def _is_secret(value: Any) -> bool:
+    """The stored form of a Secret: a mapping with just `secret`."""
+    return isinstance(value, Mapping) and len(value) == 1 and "secret" in value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)

@@ -1,4 +1,4 @@
-"""The kinds: every folder here, and every module that the `plugins` setting names. Found by the CLI, the daemon and tests.
+"""The kinds: every folder here, and every module that the `plugins` setting names. Found by CLI, daemon and tests.
 
 A kind's package has `KIND` in its `__init__`, and may have `tables.py` and `migrations/` which the store finds by path.
 """

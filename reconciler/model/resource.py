@@ -33,9 +33,8 @@ class ResourceRef(NamedTuple):
         """From `Kind/name`. Raises SpecError naming the text."""
         kind, slash, name = text.partition("/")
         if not slash or not re.match(KIND_PATTERN, kind) or not re.match(NAME_PATTERN, name):
-            raise SpecError(
-                "InvalidReference", f"{text[:200]!r} is not a reference: write Kind/name, for example Cluster/dev"
-            )
+            message = f"{text[:200]!r} is not a reference: write Kind/name, for example Cluster/dev"
+            raise SpecError("InvalidReference", message)
         return cls(kind, name)
 
 

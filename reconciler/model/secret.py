@@ -10,7 +10,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-SECRET_MARK = "***"
+SECRET_MARK = "***"  # noqa: S105 - what is shown instead of a secret
 
 
 class Secret:

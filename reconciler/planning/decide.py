@@ -76,11 +76,8 @@ def _absent(
     lifecycle = blank.resource.lifecycle
     why = "its document says state: absent"
     if vanished:
-        why = (
-            f"no longer in the specs: {record.vanished_why}"
-            if record and record.vanished_why
-            else "no longer in the specs"
-        )
+        where = record.vanished_why if record is not None else ""
+        why = f"no longer in the specs: {where}" if where else "no longer in the specs"
     touched = record is not None and record.touched
     if observation.state is None and not touched and not vanished:
         return replace(blank, why="absent, as wanted")
@@ -89,7 +86,7 @@ def _absent(
         return replace(blank, why=why, before=observation.state, obstacle=obstacle)
     orphan = lifecycle.deletion == "orphan"
     change = replace(blank, action=Action.DELETE, why=why, before=observation.state, orphan=orphan)
-    change = _sealed(kind, change, record) if not orphan else _fingerprinted(kind, change, record)
+    change = _sealed(kind, change, record) if not orphan else fingerprinted(kind, change, record)
     if (record is not None and record.protected) or lifecycle.deletion == "protect":
         return _blocked(change, "Protected", "protected: set lifecycle.deletion to delete and apply that first")
     if vanished and judgement.empty_source:
@@ -123,7 +120,7 @@ def _present(
         applied = record.applied if record is not None else None
         diffs = diff(wanted, observation.state, applied, lifecycle.ignore)
         if not diffs:
-            return _fingerprinted(kind, replace(change, why="as desired"), record)
+            return replace(change, why="as desired")
         change = _differs(judgement, kind, change, diffs)
     change = _sealed(kind, change, record)
     if lifecycle.mode == "observe":
@@ -165,10 +162,11 @@ def _blocked(change: Change, reason: str, message: str) -> Change:
 def _sealed(kind: Kind, change: Change, record: Record | None) -> Change:
     """The change with its steps, then its fingerprint (which covers them)."""
     planned = tuple(PlannedStep(step.name, step.title, step.weight, step.preview) for step in kind.steps(change))
-    return _fingerprinted(kind, replace(change, steps=planned), record)
+    return fingerprinted(kind, replace(change, steps=planned), record)
 
 
-def _fingerprinted(kind: Kind, change: Change, record: Record | None) -> Change:
+def fingerprinted(kind: Kind, change: Change, record: Record | None) -> Change:
+    """The change with the digest of all that it was computed from, and of nothing unrelated."""
     applied = record.applied if record is not None else None
     seen: Any = "pending" if change.conditional else compared(change.after, change.before, applied)
     parts = {

@@ -48,16 +48,12 @@ def overlay(desired: State, observed: State, ignore: Sequence[str]) -> State:
 
 
 def compared(desired: State, observed: State, applied: State = None) -> State:
-    """The part of the observed state that a diff looks at: what a fingerprint covers, so that nothing else stales it."""
+    """The part of the observed state that a diff looks at: what a fingerprint covers, and nothing else."""
     if isinstance(desired, Mapping) and isinstance(observed, Mapping) and not _is_secret(desired):
-        names = dict.fromkeys(desired)
-        if isinstance(applied, Mapping):
-            names.update(dict.fromkeys(applied))
+        before = applied if isinstance(applied, Mapping) else {}
         return {
-            name: compared(
-                desired.get(name), observed[name], applied.get(name) if isinstance(applied, Mapping) else None
-            )
-            for name in names
+            name: compared(desired.get(name), observed[name], before.get(name))
+            for name in {**desired, **before}
             if name in observed
         }
     return observed

@@ -1,4 +1,4 @@
-"""Dependencies: in which order, who needs whom, and where it goes round in circles. Called by planner, loader and page."""
+"""Dependencies: in which order, who needs whom, where it goes in circles. Called by planner, loader and page."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
-from reconciler.planning.decide import Judgement, decide
+from reconciler.planning.decide import Judgement, decide, fingerprinted
 from reconciler.planning.order import reverse, topological
 
 
@@ -63,6 +63,7 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     _hold_back_dependents(changes, world)
     _hold_back_needed(changes, world)
     _brake(changes, options)
+    _seal_dependencies(changes, world)
     return Plan(
         changes=tuple(changes[ref] for ref in _execution_order(changes)),
         revision=options.revision,
@@ -150,6 +151,16 @@ def _brake(changes: dict[ResourceRef, Change], options: PlanOptions) -> None:
     )
     for ref in destroying:
         changes[ref] = replace(changes[ref], obstacle=Obstacle("blocked", "TooManyDeletes", message))
+
+
+def _seal_dependencies(changes: dict[ResourceRef, Change], world: World) -> None:
+    """An unchanged resource needs a fingerprint only where something that will run depends on it."""
+    for change in list(changes.values()):
+        if change.is_effective:
+            for need in change.requires:
+                unchanged = changes.get(need)
+                if unchanged is not None and not unchanged.fingerprint and need.kind in world.kinds:
+                    changes[need] = fingerprinted(world.kinds[need.kind], unchanged, world.records.get(need))
 
 
 def _execution_order(changes: Mapping[ResourceRef, Change]) -> list[ResourceRef]:

@@ -13,7 +13,8 @@ class Observation:
 
     state: what was seen, None when it is known to be absent. unknown: why nothing is known, "" when something is.
     unreachable: the target did not answer (counted apart). pending: the resource of the same plan inside which this one
-    will live, so that it cannot be looked at yet. observed_at: seconds since the epoch.
+    will live, so that it cannot be looked at yet. unhealthy: why what is there does not work, "" when it does or when
+    health means nothing here. observed_at: seconds since the epoch.
     """
 
     ref: ResourceRef
@@ -21,6 +22,7 @@ class Observation:
     unknown: str = ""
     unreachable: bool = False
     pending: ResourceRef | None = None
+    unhealthy: str = ""
     observed_at: float = 0.0
 
     @property

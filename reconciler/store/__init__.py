@@ -1,0 +1,1 @@
+"""The only source of truth for what was applied: SQLite through SQLAlchemy Core, one module an aggregate."""

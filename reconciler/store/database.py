@@ -1,0 +1,150 @@
+"""One database: connections, transactions, the clock, upserts. Everything in `store` goes through it.
+
+SQLite runs in WAL mode: readers never wait, writers take the write lock at BEGIN IMMEDIATE and wait for it at most
+`busy_timeout`. A thread lock in front of it makes the writers of one process queue instead of polling each other out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnClause, Connection, Engine, Table, create_engine, event, literal_column, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from reconciler.errors import DatabaseError
+
+BUSY_TIMEOUT = 30.0
+_CLOCKS = {"sqlite": "(julianday('now') - 2440587.5) * 86400.0", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
+
+
+class Database:
+    """A database that is open and at the newest schema. Safe to share between threads.
+
+    url: an SQLAlchemy URL. busy_timeout: seconds that a writer waits for the others.
+    """
+
+    def __init__(self, url: str, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.url = url
+        self.busy_timeout = busy_timeout
+        self._writer = threading.Lock()
+        self.engine = _make_engine(url, busy_timeout)
+        dialect = "mysql" if self.engine.dialect.name in ("mysql", "mariadb") else self.engine.dialect.name
+        self._clock: ColumnClause[float] = literal_column(_CLOCKS[dialect])
+
+    @classmethod
+    def at(cls, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+        """The SQLite file at `path`."""
+        return cls(f"sqlite:///{path}", busy_timeout)
+
+    @property
+    def path(self) -> str:
+        """The SQLite file, or the URL without its password."""
+        return self.engine.url.database or self.engine.url.render_as_string()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one consistent state and writes nothing."""
+        with self._errors(), self.engine.connect() as connection:
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction: all of it is stored at the end of the block, or nothing of it."""
+        if not self._writer.acquire(timeout=self.busy_timeout):
+            raise self._locked()
+        try:
+            with self._errors(), self.engine.connect() as connection:
+                immediate = connection.execution_options(immediate=True)
+                with immediate.begin():
+                    yield immediate
+        finally:
+            self._writer.release()
+
+    def now(self, connection: Connection) -> float:
+        """Seconds since the epoch by the database's clock, the one clock that all processes share."""
+        return float(connection.execute(select(self._clock)).scalar_one())
+
+    def upsert(self, connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Insert `key` + `values`, or change just `values` of the row with this unique key: nothing else is touched."""
+        self.upsert_many(connection, table, tuple(key), [{**key, **values}])
+
+    def upsert_many(
+        self,
+        connection: Connection,
+        table: Table,
+        key: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        keep: Sequence[str] = (),
+    ) -> None:
+        """`upsert` for many rows with the same columns, in one statement executed many times.
+
+        keep: columns that are set in a new row and left alone in one that is there.
+        """
+        if not rows:
+            return
+        changed = [name for name in rows[0] if name not in key and name not in keep]
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - the dialect's own
+
+            statement: Any = insert(table)
+            columns = {name: statement.excluded[name] for name in changed}
+            if changed:
+                statement = statement.on_conflict_do_update(index_elements=list(key), set_=columns)
+            else:
+                statement = statement.on_conflict_do_nothing(index_elements=list(key))
+        else:
+            from sqlalchemy.dialects.mysql import insert as mysql_insert  # noqa: PLC0415 - costs 30 ms
+
+            statement = mysql_insert(table)
+            columns = {name: statement.inserted[name] for name in changed or key[:1]}
+            statement = statement.on_duplicate_key_update(columns)
+        connection.execute(statement, [dict(row) for row in rows])
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            if "locked" in str(error.orig) or "busy" in str(error.orig):
+                raise self._locked() from error
+            raise DatabaseError("DatabaseError", f"{self.path}: {error.orig}") from error
+        except DBAPIError as error:
+            raise DatabaseError("DatabaseError", f"{self.path}: {error.orig}") from error
+
+    def _locked(self) -> DatabaseError:
+        wait = f"{self.busy_timeout:g} s"
+        return DatabaseError(
+            "DatabaseLocked", f"the write lock of {self.path} was not free within {wait}; nothing was written"
+        )
+
+
+def _make_engine(url: str, busy_timeout: float) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+    engine = create_engine(
+        url, connect_args={"timeout": busy_timeout, "isolation_level": None}, pool_size=8, max_overflow=120
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

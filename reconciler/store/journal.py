@@ -1,0 +1,215 @@
+"""The journal: runs, changes, steps, their logs and processes. Written by `engine.executor`, always under a lease.
+
+A step's intent is written before it runs and its outcome after it, so that after a crash the open row says what may or
+may not have happened. Everything about a resource is written through `Lease.fenced()`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from reconciler.errors import StalePlanError
+from reconciler.model.plan import Change, PlannedStep
+from reconciler.model.resource import ResourceRef
+from reconciler.model.result import StepOutcome
+from reconciler.store.database import Database
+from reconciler.store.leases import Lease, boot_id
+from reconciler.store.tables import approvals, changes, consumed_plans, processes, runs, statuses, step_logs, steps
+
+INTERRUPTED = "Interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A process group that a dead or superseded holder left behind."""
+
+    row_id: int
+    pgid: int
+    start_time: int
+    argv: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What is known when a run starts. plan: as JSON, or None. plan_digest: of the plan file that it uses up, or ""."""
+
+    actor: str
+    trigger: str
+    revision: str = ""
+    summary: str = ""
+    plan: Any = None
+    plan_digest: str = ""
+
+
+def start_run(database: Database, start: RunStart) -> int:
+    """Open a run. A plan file is consumed in this very transaction: a second run of it raises StalePlanError."""
+    with database.write() as connection:
+        now = database.now(connection)
+        values = {
+            "actor": start.actor[:128],
+            "trigger": start.trigger,
+            "revision": start.revision,
+            "state": "running",
+            "summary": start.summary,
+            "plan": None if start.plan is None else json.dumps(start.plan),
+            "started_at": now,
+        }
+        run_id = _inserted(connection.execute(insert(runs).values(values)))
+        if start.plan_digest:
+            used = connection.execute(
+                select(consumed_plans).where(consumed_plans.c.digest == start.plan_digest)
+            ).first()
+            if used is not None:
+                raise StalePlanError("PlanConsumed", f"this plan was already applied by run {used.run_id}")
+            connection.execute(insert(consumed_plans).values(digest=start.plan_digest, run_id=run_id, at=now))
+    return run_id
+
+
+def end_run(database: Database, run_id: int, state: str) -> None:
+    """Close a run: succeeded, partial, failed or interrupted."""
+    with database.write() as connection:
+        ended = {"state": state, "ended_at": database.now(connection)}
+        connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
+
+
+def start_change(lease: Lease, run_id: int, change: Change) -> int:
+    """Open a change: from here on something may exist, so the resource counts as touched. Uses up its approval."""
+    ref = change.ref
+    with lease.fenced() as connection:
+        now = lease.database.now(connection)
+        values = {
+            "run_id": run_id,
+            "kind": ref.kind,
+            "name": ref.name,
+            "action": change.action.value,
+            "why": change.why,
+            "diffs": json.dumps([[entry.path, entry.before, entry.after, entry.secret] for entry in change.diffs]),
+            "fingerprint": change.fingerprint,
+            "generation": change.resource.generation,
+            "started_at": now,
+        }
+        change_id = _inserted(connection.execute(insert(changes).values(values)))
+        lease.database.upsert(connection, statuses, ref._asdict(), {"touched": 1, "last_run": run_id})
+        used = (approvals.c.kind == ref.kind) & (approvals.c.name == ref.name)
+        connection.execute(delete(approvals).where(used, approvals.c.fingerprint == change.fingerprint))
+    return change_id
+
+
+def open_step(lease: Lease, change_id: int, sequence: int, step: PlannedStep) -> int:
+    """Write the intent of a step. Returns its id."""
+    with lease.fenced() as connection:
+        values = {
+            "change_id": change_id,
+            "sequence": sequence,
+            "name": step.name,
+            "title": step.title,
+            "weight": step.weight,
+            "outcome": StepOutcome.OPEN.value,
+            "epoch": lease.epoch,
+            "outputs": "{}",
+            "message": "",
+            "started_at": lease.database.now(connection),
+        }
+        return _inserted(connection.execute(insert(steps).values(values)))
+
+
+def close_step(
+    lease: Lease, step_id: int, outcome: StepOutcome, outputs: Mapping[str, Any] | None = None, message: str = ""
+) -> None:
+    """Write the outcome of a step, and that none of its processes is left."""
+    with lease.fenced() as connection:
+        values = {
+            "outcome": outcome.value,
+            "outputs": json.dumps(outputs or {}),
+            "message": message,
+            "ended_at": lease.database.now(connection),
+        }
+        if outcome is StepOutcome.DONE:
+            values["progress"] = 100.0
+        connection.execute(update(steps).where(steps.c.id == step_id).values(values))
+        connection.execute(delete(processes).where(processes.c.step_id == step_id))
+
+
+def note_progress(lease: Lease, step_id: int, percent: float, note: str) -> None:
+    """How far a step is; a lower figure than before is kept at the higher."""
+    with lease.fenced() as connection:
+        chosen = update(steps).where(steps.c.id == step_id)
+        connection.execute(chosen.values(note=note[:512]))
+        connection.execute(chosen.where(steps.c.progress < percent).values(progress=min(percent, 100.0)))
+
+
+def append_log(lease: Lease, step_id: int, text: str) -> None:
+    """Add to the captured output of a step."""
+    with lease.fenced() as connection:
+        values = {"step_id": step_id, "at": lease.database.now(connection), "text": text}
+        connection.execute(insert(step_logs).values(values))
+
+
+def end_change(connection: Connection, change_id: int, verdict: str, reason: str, message: str, now: float) -> None:
+    """Close a change, in the transaction that writes the resource's status."""
+    values = {"verdict": verdict, "reason": reason, "message": message, "ended_at": now}
+    connection.execute(update(changes).where(changes.c.id == change_id).values(values))
+
+
+def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
+    """Mark what an earlier holder left open: steps as unconfirmed, changes as interrupted. Returns change ids."""
+    with lease.fenced() as connection:
+        now = lease.database.now(connection)
+        chosen = select(changes.c.id).where(
+            changes.c.kind == ref.kind, changes.c.name == ref.name, changes.c.verdict == ""
+        )
+        open_ids = list(connection.execute(chosen).scalars())
+        for change_id in open_ids:
+            still_open = (steps.c.change_id == change_id) & (steps.c.outcome == StepOutcome.OPEN.value)
+            message = "its process ended while the step ran"
+            unconfirmed = {"outcome": StepOutcome.UNCONFIRMED.value, "message": message, "ended_at": now}
+            connection.execute(update(steps).where(still_open).values(unconfirmed))
+            end_change(connection, change_id, "unknown", INTERRUPTED, message, now)
+        return open_ids
+
+
+def close_dead_runs(database: Database, run_ids: Sequence[int]) -> None:
+    """Mark runs whose process is gone as interrupted."""
+    with database.write() as connection:
+        values = {"state": "interrupted", "ended_at": database.now(connection)}
+        chosen = update(runs).where(runs.c.id.in_(list(run_ids)), runs.c.state == "running")
+        connection.execute(chosen.values(values))
+
+
+def note_process(lease: Lease, step_id: int | None, pgid: int, start_time: int, argv: str) -> int:
+    """Write down a process group before it starts its work, so that a successor can end it. Returns the row's id."""
+    with lease.fenced() as connection:
+        values = {
+            "lease": lease.name,
+            "step_id": step_id,
+            "boot_id": boot_id(),
+            "pgid": pgid,
+            "start_time": start_time,
+            "argv": argv,
+            "started_at": lease.database.now(connection),
+        }
+        return _inserted(connection.execute(insert(processes).values(values)))
+
+
+def forget_process(lease: Lease, row_id: int) -> None:
+    """A process group ended."""
+    with lease.fenced() as connection:
+        connection.execute(delete(processes).where(processes.c.id == row_id))
+
+
+def orphans(lease: Lease) -> list[Orphan]:
+    """The process groups of this boot that earlier holders of the lease left in the journal."""
+    with lease.fenced() as connection:
+        mine = processes.c.lease == lease.name
+        connection.execute(delete(processes).where(mine, processes.c.boot_id != boot_id()))
+        rows = connection.execute(select(processes).where(mine)).all()
+    return [Orphan(row.id, row.pgid, row.start_time, row.argv) for row in rows]
+
+
+def _inserted(result: Any) -> int:
+    return int(result.inserted_primary_key[0])

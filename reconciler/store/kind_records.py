@@ -1,0 +1,95 @@
+"""A kind's own tables, as its `Context.records` offers them. Built by `engine.context`, bound to a lease or read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, select, true
+
+from reconciler.errors import TerminalError
+from reconciler.store.database import Database
+from reconciler.store.leases import Lease
+
+
+class KindRecords:
+    """Rows of a kind's tables as plain dicts. lease: under which writes are fenced; None makes it read-only."""
+
+    def __init__(self, database: Database, tables: Mapping[str, Table], lease: Lease | None) -> None:
+        self._database = database
+        self._tables = tables
+        self._lease = lease
+        self._open: Connection | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[KindRecords]:
+        """Everything inside is written together or not at all; other writers wait."""
+        if self._open is not None:
+            yield self
+            return
+        with self._writing().fenced() as connection:
+            inner = KindRecords(self._database, self._tables, self._lease)
+            inner._open = connection
+            yield inner
+
+    def get(self, table: str, **key: Any) -> dict[str, Any] | None:
+        """The one row with these column values, or None."""
+        rows = self.list(table, **key)
+        return rows[0] if rows else None
+
+    def list(self, table: str, **where: Any) -> list[dict[str, Any]]:
+        """All rows with these column values, in primary key order."""
+        source = self._table(table)
+        chosen = select(source).where(_matches(source, where)).order_by(*source.primary_key.columns)
+        with self._reading() as connection:
+            return [dict(row._mapping) for row in connection.execute(chosen)]
+
+    def put(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Insert the row `key` + `values`, or change just `values` of the row with this unique key."""
+        with self.transaction() as inner:
+            assert inner._open is not None
+            self._database.upsert(inner._open, self._table(table), key, values)
+
+    def delete(self, table: str, **key: Any) -> None:
+        """Delete the rows with these column values; without any, nothing is deleted."""
+        source = self._table(table)
+        if not key:
+            raise TerminalError("NoKey", f"refusing to delete every row of {table}")
+        with self.transaction() as inner:
+            assert inner._open is not None
+            inner._open.execute(delete(source).where(_matches(source, key)))
+
+    def allocate(self, table: str, column: str, candidates: Iterable[int], **scope: Any) -> int:
+        """The first candidate that no row of `scope` holds in `column`; call it inside `transaction()`."""
+        source = self._table(table)
+        if self._open is None:
+            raise TerminalError("NoTransaction", "allocate needs the transaction that records what it allocates")
+        taken = set(self._open.execute(select(source.c[column]).where(_matches(source, scope))).scalars())
+        for candidate in candidates:
+            if candidate not in taken:
+                return candidate
+        raise TerminalError("Exhausted", f"every candidate for {table}.{column} is taken")
+
+    def _table(self, name: str) -> Table:
+        try:
+            return self._tables[name]
+        except KeyError:
+            raise TerminalError("UnknownTable", f"this kind declares no table {name}") from None
+
+    def _writing(self) -> Lease:
+        if self._lease is None:
+            raise TerminalError("ReadOnly", "observe may not write records")
+        return self._lease
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._open is not None:
+            yield self._open
+            return
+        with self._database.read() as connection:
+            yield connection
+
+
+def _matches(table: Table, where: Mapping[str, Any]) -> Any:
+    return and_(true(), *(table.c[name] == value for name, value in where.items()))

@@ -1,0 +1,160 @@
+"""Leases: who may change a resource now. Acquired by the executor and the daemon; every journal write is fenced by one.
+
+A lease has an owner (one token a holder, with boot, pid namespace, pid and process start time), an epoch that rises
+whenever it changes hands, and an expiry by the database's clock. What a holder writes goes through `Lease.fenced()`,
+which proves in the same transaction that the epoch is still its own: a holder that slept through its expiry writes
+nothing when it wakes.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from reconciler.errors import LeaseHeldError, LeaseLostError
+from reconciler.store.database import Database
+from reconciler.store.tables import leases
+
+TTL = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that may hold leases. holder: for people, `user@host (command)`."""
+
+    holder: str
+    boot_id: str
+    pid: int
+    pid_start: int
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def this_process(cls, command: str) -> Owner:
+        """The process that calls; `command` says what it does."""
+        holder = f"{actor_name()} ({command}, pid {os.getpid()})"
+        return cls(holder, boot_id(), os.getpid(), process_start(os.getpid()) or 0)
+
+
+class Lease:
+    """One held lease. `lost` is set as soon as anybody notices that it is ours no longer."""
+
+    def __init__(self, database: Database, name: str, owner: Owner, epoch: int, ttl: float) -> None:
+        self.database = database
+        self.name = name
+        self.owner = owner
+        self.epoch = epoch
+        self.ttl = ttl
+        self.lost = threading.Event()
+
+    @contextmanager
+    def fenced(self) -> Iterator[Connection]:
+        """A write transaction that is stored only if the lease is still ours; it renews the lease as well.
+
+        Raises LeaseLostError, with nothing written, when somebody took it over.
+        """
+        if self.lost.is_set():
+            raise self._lost()
+        with self.database.write() as connection:
+            self._renew(connection)
+            yield connection
+
+    def renew(self) -> bool:
+        """Push the expiry out by the time to live. False, and `lost` set, when it is ours no longer."""
+        try:
+            with self.fenced():
+                return True
+        except LeaseLostError:
+            return False
+
+    def release(self) -> None:
+        """Give it back, if it is still ours. The row stays: its epoch must never be used twice."""
+        with self.database.write() as connection:
+            connection.execute(
+                update(leases)
+                .where(leases.c.name == self.name, leases.c.epoch == self.epoch, leases.c.owner == self.owner.token)
+                .values(owner="", expires_at=0.0)
+            )
+        self.lost.set()
+
+    def _renew(self, connection: Connection) -> None:
+        now = self.database.now(connection)
+        renewed = connection.execute(
+            update(leases)
+            .where(leases.c.name == self.name, leases.c.epoch == self.epoch, leases.c.owner == self.owner.token)
+            .values(expires_at=now + self.ttl)
+        )
+        if renewed.rowcount != 1:
+            self.lost.set()
+            raise self._lost()
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError("LeaseLost", f"the lease on {self.name} was taken over; nothing more is written")
+
+
+def acquire(database: Database, name: str, owner: Owner, ttl: float = TTL) -> Lease:
+    """The lease called `name`. Raises LeaseHeldError, saying who holds it and since when, while somebody else does.
+
+    A lease whose owner is provably dead on this boot is taken at once, one that expired when it expired.
+    """
+    with database.write() as connection:
+        now = database.now(connection)
+        row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+        if row is not None and row.owner and row.expires_at > now and not _is_dead(row):
+            since = datetime.fromtimestamp(row.acquired_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            raise LeaseHeldError("LeaseHeld", f"{name} is held by {row.holder} since {since}")
+        epoch = 1 if row is None else row.epoch + 1
+        values = {
+            "owner": owner.token,
+            "holder": owner.holder[:255],
+            "boot_id": owner.boot_id,
+            "pid": owner.pid,
+            "pid_start": owner.pid_start,
+            "epoch": epoch,
+            "acquired_at": now,
+            "expires_at": now + ttl,
+        }
+        database.upsert(connection, leases, {"name": name}, values)
+    return Lease(database, name, owner, epoch, ttl)
+
+
+def _is_dead(row: Row[Any]) -> bool:
+    """True only when it is proven: same boot, same pid namespace, and no such process any more."""
+    return bool(row.boot_id == boot_id() and process_start(row.pid) != row.pid_start)
+
+
+@cache
+def boot_id() -> str:
+    """This boot and pid namespace: pids can be compared only where both are the same."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+
+
+def process_start(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None when there is none (a zombie counts as none)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *rest = stat.rpartition(")")[2].split()
+    return None if state in ("Z", "X") else int(rest[18])
+
+
+def actor_name() -> str:
+    """`user@host` of this process, for the records."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,243 @@
+"""Desired state as the store knows it: generations, owners, what vanished. Called by `engine.desired` after loading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, select, tuple_, update
+
+from reconciler.model.digest import canonical_json, stored_form
+from reconciler.model.record import Record
+from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
+from reconciler.store.database import Database
+from reconciler.store.tables import resources, statuses
+
+API_OWNER = "api"
+_KEY = ("kind", "name")
+_COLUMNS = (
+    *(column for column in resources.c if column.name not in ("document", "created_at", "updated_at")),
+    statuses.c.applied,
+    statuses.c.protected,
+    statuses.c.touched,
+    statuses.c.ready,
+    statuses.c.observed_generation,
+    statuses.c.suspend_since,
+    statuses.c.suspend_reason,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a source speaks for. owners: prefixes of its owners. broken: owners that could not be read as a whole.
+
+    revision: the commit that was read, recorded as the reason why something vanished.
+    """
+
+    owners: tuple[str, ...]
+    broken: frozenset[str] = frozenset()
+    revision: str = ""
+
+    def speaks_for(self, owner: str) -> bool:
+        """True when a resource of this owner would have been seen if it still existed."""
+        return owner.startswith(self.owners) and owner not in self.broken
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A resource that two owners want. owner: who has it. wanted_by: who may not have it."""
+
+    ref: ResourceRef
+    owner: str
+    wanted_by: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """Desired state merged with what the store remembers.
+
+    resources: what is wanted, generations set. records: everything remembered. changed: resources whose digest is not
+    the stored one. vanished: resources that their source no longer names.
+    """
+
+    resources: dict[ResourceRef, Resource]
+    records: dict[ResourceRef, Record]
+    changed: frozenset[ResourceRef]
+    vanished: Mapping[ResourceRef, str]
+    conflicts: tuple[Conflict, ...]
+
+
+def merge(connection: Connection, wanted: Mapping[ResourceRef, Resource], scope: Scope) -> Desired:
+    """What `wanted` means beside the stored rows. Reads only; `record` writes what it returns.
+
+    wanted: the resources of one source, or of several with one scope over all.
+    """
+    desired: dict[ResourceRef, Resource] = {}
+    records: dict[ResourceRef, Record] = {}
+    changed: set[ResourceRef] = set()
+    vanished: dict[ResourceRef, str] = {}
+    conflicts: list[Conflict] = []
+    for row in _rows(connection):
+        ref = ResourceRef(row.kind, row.name)
+        resource = wanted.get(ref)
+        if resource is not None and _may_own(row, resource, scope):
+            moved = row.digest != resource.digest
+            desired[ref] = replace(resource, generation=row.generation + moved)
+            records[ref] = _record(row, desired[ref])
+            if moved or row.vanished_at is not None or row.owner != resource.source.owner:
+                changed.add(ref)
+            continue
+        if resource is not None:
+            conflicts.append(Conflict(ref, row.owner, resource.source))
+        stored = resource_from_row(row)
+        if row.vanished_at is None and resource is None and scope.speaks_for(row.owner):
+            why = f"{row.owner.removeprefix('file:')} no longer has it" + (
+                f" ({scope.revision[:12]})" if scope.revision else ""
+            )
+            vanished[ref] = why
+            records[ref] = replace(_record(row, stored), vanished=True, vanished_why=why)
+            continue
+        records[ref] = _record(row, stored)
+        if row.vanished_at is None:
+            desired[ref] = stored
+    for ref, resource in wanted.items():
+        if ref not in records:
+            desired[ref] = replace(resource, generation=1)
+            changed.add(ref)
+    return Desired(desired, records, frozenset(changed), vanished, tuple(conflicts))
+
+
+def record(database: Database, connection: Connection, merged: Desired, key: bytes) -> None:
+    """Write what `merge` found: new generations and what vanished. key: the home's digest key."""
+    now = database.now(connection)
+    rows = [_to_row(merged.resources[ref], key, now) for ref in sorted(merged.changed)]
+    database.upsert_many(connection, resources, _KEY, rows, keep=("created_at",))
+    created = [{"kind": ref.kind, "name": ref.name} for ref in merged.changed if ref not in merged.records]
+    if created:
+        database.upsert_many(connection, statuses, ("kind", "name"), [_blank_status(row) for row in created])
+    for ref, why in merged.vanished.items():
+        statement = update(resources).where(resources.c.kind == ref.kind, resources.c.name == ref.name)
+        connection.execute(statement.values(vanished_at=now, vanished_why=why[:512]))
+
+
+def put_document(
+    database: Database, connection: Connection, resource: Resource, document: Mapping[str, Any], key: bytes
+) -> int:
+    """Keep a resource that the API or the CLI owns, with the document it came from. Returns its generation."""
+    row = connection.execute(select(resources).where(_is(resource.ref))).one_or_none()
+    generation = 1 if row is None else row.generation + (row.digest != resource.digest)
+    now = database.now(connection)
+    values = _to_row(replace(resource, generation=generation), key, now)
+    values["document"] = json.dumps(document)
+    database.upsert_many(connection, resources, _KEY, [values], keep=("created_at",))
+    if row is None:
+        database.upsert_many(connection, statuses, ("kind", "name"), [_blank_status(resource.ref._asdict())])
+    return generation
+
+
+def documents(connection: Connection) -> dict[ResourceRef, dict[str, Any]]:
+    """The documents of every resource that the API or the CLI owns and that nobody deleted."""
+    chosen = select(resources.c.kind, resources.c.name, resources.c.document)
+    found = connection.execute(chosen.where(resources.c.owner == API_OWNER, resources.c.vanished_at.is_(None)))
+    return {ResourceRef(row.kind, row.name): json.loads(row.document) for row in found if row.document}
+
+
+def owner_of(connection: Connection, ref: ResourceRef) -> str | None:
+    """Who owns a resource now; None when nobody does (never seen, or vanished)."""
+    chosen = select(resources.c.owner).where(_is(ref), resources.c.vanished_at.is_(None))
+    return connection.execute(chosen).scalar_one_or_none()
+
+
+def withdraw(database: Database, connection: Connection, ref: ResourceRef, why: str) -> None:
+    """Say that nobody wants a resource any more: what an owner that is no file does instead of deleting a document."""
+    statement = update(resources).where(_is(ref))
+    connection.execute(statement.values(vanished_at=database.now(connection), vanished_why=why[:512]))
+
+
+def forget(connection: Connection, ref: ResourceRef) -> None:
+    """Drop a resource and its status: after its deletion was verified. History and events stay."""
+    connection.execute(delete(resources).where(_is(ref)))
+    connection.execute(delete(statuses).where(statuses.c.kind == ref.kind, statuses.c.name == ref.name))
+
+
+def load_records(connection: Connection, refs: Collection[ResourceRef] | None = None) -> dict[ResourceRef, Record]:
+    """The records of some resources, or of all."""
+    found = (_record(row, resource_from_row(row)) for row in _rows(connection, refs))
+    return {entry.ref: entry for entry in found}
+
+
+def resource_from_row(row: Row[Any]) -> Resource:
+    """A resource as it was stored: secrets are `{"secret": digest}`, files `{"file", "sha256"}`."""
+    return Resource(
+        ref=ResourceRef(row.kind, row.name),
+        spec=json.loads(row.spec),
+        labels=json.loads(row.labels),
+        lifecycle=Lifecycle.from_document(json.loads(row.lifecycle)),
+        source=Source(row.owner, row.line, row.column, row.revision),
+        generation=row.generation,
+        digest=row.digest,
+    )
+
+
+def _rows(connection: Connection, refs: Collection[ResourceRef] | None = None) -> Iterable[Row[Any]]:
+    same = and_(resources.c.kind == statuses.c.kind, resources.c.name == statuses.c.name)
+    chosen = select(*_COLUMNS).select_from(resources.outerjoin(statuses, same))
+    if refs is not None:
+        listed = sorted(refs)
+        for start in range(0, len(listed), 400):
+            part = listed[start : start + 400]
+            yield from connection.execute(chosen.where(tuple_(resources.c.kind, resources.c.name).in_(part)))
+        return
+    yield from connection.execute(chosen)
+
+
+def _record(row: Row[Any], resource: Resource) -> Record:
+    return Record(
+        ref=resource.ref,
+        resource=resource,
+        applied=json.loads(row.applied) if row.applied else None,
+        protected=bool(row.protected),
+        vanished=row.vanished_at is not None,
+        vanished_why=row.vanished_why,
+        suspended=(row.suspend_reason or "suspended by hand") if row.suspend_since is not None else "",
+        ready=row.ready == "True",
+        touched=bool(row.touched),
+        observed_generation=row.observed_generation or 0,
+    )
+
+
+def _may_own(row: Row[Any], resource: Resource, scope: Scope) -> bool:
+    """Another owner may take over what vanished, and what its own source no longer has at the old place."""
+    if row.owner == resource.source.owner or row.vanished_at is not None:
+        return True
+    return scope.speaks_for(row.owner)
+
+
+def _to_row(resource: Resource, key: bytes, now: float) -> dict[str, Any]:
+    return {
+        "kind": resource.ref.kind,
+        "name": resource.ref.name,
+        "owner": resource.source.owner,
+        "line": resource.source.line,
+        "column": resource.source.column,
+        "revision": resource.source.revision,
+        "labels": canonical_json(dict(resource.labels)),
+        "lifecycle": canonical_json(resource.lifecycle.to_document()),
+        "spec": canonical_json(stored_form(resource.spec, key)),
+        "digest": resource.digest,
+        "generation": resource.generation,
+        "vanished_at": None,
+        "vanished_why": "",
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def _blank_status(ref: Mapping[str, str]) -> dict[str, Any]:
+    return {"kind": ref["kind"], "name": ref["name"], "message": "", "conditions": "[]", "drift": "[]"}
+
+
+def _is(ref: ResourceRef) -> Any:
+    return and_(resources.c.kind == ref.kind, resources.c.name == ref.name)

@@ -73,17 +73,24 @@ class Records(Protocol):
 class Context(Protocol):
     """What a kind is given: one object a call of `observe`, one a change for its steps.
 
-    home: the reconciler's own folder (0700). resource: the one being changed (None in `observe`). change: likewise.
-    outputs: what earlier steps of this change returned, by step name, also those that ran before a crash.
-    settings: the kind's own section of the settings. deadline: seconds that this call may take in all.
+    resource: the one being changed (None in `observe`). change: likewise. outputs: what earlier steps of this change
+    returned, by step name, also those that ran before a crash. deadline: seconds that this call may take in all.
     """
 
-    home: Path
     resource: Resource | None
     change: Change | None
     outputs: Mapping[str, Outputs]
-    settings: Mapping[str, Any]
     deadline: float
+
+    @property
+    def home(self) -> Path:
+        """The reconciler's own folder, mode 0700."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The kind's own section of the settings."""
+        ...
 
     @property
     def process(self) -> ProcessTransport:

@@ -42,6 +42,7 @@ class World:
 
     desired: every resource of every source. records: what the store remembers, at least of the scope and of everything
     that depends on it or that it depends on. observations: of the scope. scope: what to plan for.
+    frozen: resources known only in stored form because their source cannot be read now, and why: left alone.
     """
 
     kinds: Mapping[str, Kind]
@@ -49,6 +50,7 @@ class World:
     records: Mapping[ResourceRef, Record]
     observations: Mapping[ResourceRef, Observation]
     scope: Collection[ResourceRef] = field(default_factory=tuple)
+    frozen: Mapping[ResourceRef, str] = field(default_factory=dict)
 
 
 def make_plan(world: World, options: PlanOptions) -> Plan:
@@ -58,7 +60,11 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     for ref in world.scope:
         resource = world.desired.get(ref)
         record = world.records.get(ref)
-        if resource is not None or record is not None:
+        if ref in world.frozen and resource is not None:
+            obstacle = Obstacle("blocked", "SpecInvalid", world.frozen[ref])
+            target = world.kinds[ref.kind].target(resource) if ref.kind in world.kinds else ref.kind
+            changes[ref] = Change(ref, Action.NOOP, resource, "its spec cannot be read", obstacle=obstacle, target=target)
+        elif resource is not None or record is not None:
             changes[ref] = decide(judgement, ref, resource, record, world.observations.get(ref))
     _hold_back_dependents(changes, world)
     _hold_back_needed(changes, world)

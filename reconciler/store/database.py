@@ -31,6 +31,7 @@ class Database:
         self.url = url
         self.busy_timeout = busy_timeout
         self._writer = threading.Lock()
+        self._writing = 0
         self.engine = _make_engine(url, busy_timeout)
         dialect = "mysql" if self.engine.dialect.name in ("mysql", "mariadb") else self.engine.dialect.name
         self._clock: ColumnClause[float] = literal_column(_CLOCKS[dialect])
@@ -55,14 +56,20 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A write transaction: all of it is stored at the end of the block, or nothing of it."""
+        if self._writing == threading.get_ident():
+            raise RuntimeError(
+                "a write transaction inside a write transaction of the same thread would wait for itself"
+            )
         if not self._writer.acquire(timeout=self.busy_timeout):
             raise self._locked()
+        self._writing = threading.get_ident()
         try:
             with self._errors(), self.engine.connect() as connection:
                 immediate = connection.execution_options(immediate=True)
                 with immediate.begin():
                     yield immediate
         finally:
+            self._writing = 0
             self._writer.release()
 
     def now(self, connection: Connection) -> float:

@@ -1,4 +1,4 @@
-"""A kind's own tables, as its `Context.records` offers them. Built by `engine.context`, bound to a lease or read-only."""
+"""A kind's own tables, as its `Context.records` offers them. Built by `engine.context`, bound to a lease."""
 
 from __future__ import annotations
 

@@ -69,17 +69,23 @@ class Desired:
     conflicts: tuple[Conflict, ...]
 
 
-def merge(connection: Connection, wanted: Mapping[ResourceRef, Resource], scope: Scope) -> Desired:
+def merge(
+    connection: Connection,
+    wanted: Mapping[ResourceRef, Resource],
+    scope: Scope,
+    refs: Collection[ResourceRef] | None = None,
+) -> Desired:
     """What `wanted` means beside the stored rows. Reads only; `record` writes what it returns.
 
-    wanted: the resources of one source, or of several with one scope over all.
+    wanted: the resources of one source, or of several with one scope over all. refs: look at just these rows; None: at
+    all. A row of another owner is wanted as it is stored.
     """
     desired: dict[ResourceRef, Resource] = {}
     records: dict[ResourceRef, Record] = {}
     changed: set[ResourceRef] = set()
     vanished: dict[ResourceRef, str] = {}
     conflicts: list[Conflict] = []
-    for row in _rows(connection):
+    for row in _rows(connection, refs):
         ref = ResourceRef(row.kind, row.name)
         resource = wanted.get(ref)
         if resource is not None and _may_own(row, resource, scope):
@@ -142,6 +148,12 @@ def documents(connection: Connection) -> dict[ResourceRef, dict[str, Any]]:
     chosen = select(resources.c.kind, resources.c.name, resources.c.document)
     found = connection.execute(chosen.where(resources.c.owner == API_OWNER, resources.c.vanished_at.is_(None)))
     return {ResourceRef(row.kind, row.name): json.loads(row.document) for row in found if row.document}
+
+
+def living(connection: Connection) -> list[ResourceRef]:
+    """Every resource that somebody still wants."""
+    rows = connection.execute(select(resources.c.kind, resources.c.name).where(resources.c.vanished_at.is_(None)))
+    return [ResourceRef(row.kind, row.name) for row in rows]
 
 
 def owner_of(connection: Connection, ref: ResourceRef) -> str | None:

@@ -1,0 +1,163 @@
+"""What a kind is given (`kind.Context`): one for a call of `observe`, one a change for its steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import LeaseLostError, WaitingError
+from reconciler.kind import Outputs
+from reconciler.model.plan import Change
+from reconciler.model.resource import Resource
+from reconciler.model.secret import Secret
+from reconciler.store import events, journal
+from reconciler.store.kind_records import KindRecords
+from reconciler.store.leases import Lease
+from reconciler.transports.process import ProcessRunner
+
+if TYPE_CHECKING:
+    from reconciler.engine.runtime import Runtime
+    from reconciler.transports.kube import KubeTransport
+
+PROGRESS_INTERVAL = 0.2
+
+
+@dataclass(slots=True)
+class ObserveContext:
+    """Reads only: no lease, no step, no log."""
+
+    runtime: Runtime
+    kind: str
+    deadline: float
+    outputs: Mapping[str, Outputs] = field(default_factory=dict)
+    resource: Resource | None = None
+    change: Change | None = None
+
+    @property
+    def home(self) -> Path:
+        """The reconciler's own folder."""
+        return self.runtime.home
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The kind's section of the settings."""
+        return self.runtime.kind_settings(self.kind)
+
+    @property
+    def process(self) -> ProcessRunner:
+        """External commands that look at something."""
+        return ProcessRunner(cancelled=self._cancelled)
+
+    @property
+    def records(self) -> KindRecords:
+        """The kind's own tables."""
+        return KindRecords(self.runtime.database, self.runtime.tables.get(self.kind, {}), self._lease())
+
+    def kube(self, kubeconfig: Path, context: str = "") -> KubeTransport:
+        """A Kubernetes API, through a checked kubeconfig."""
+        from reconciler.transports.kube import KubeconfigPolicy, KubeTransport  # noqa: PLC0415 - not every kind needs it
+
+        allowed = self.runtime.settings.kubeconfig
+        policy = KubeconfigPolicy(allowed.allow_exec, allowed.allow_proxy, allowed.allow_token_file)
+        return KubeTransport(kubeconfig, context, policy=policy)
+
+    def digest_of(self, secret: Secret) -> str:
+        """The keyed digest under which this home knows a secret."""
+        return secret.keyed_digest(self.runtime.key)
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Nothing runs that could progress."""
+
+    def log(self, text: str) -> None:
+        """There is no step to log to."""
+
+    def alarm(self, reason: str, message: str) -> None:
+        """Looking raises no alarm; report it in the state."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not beyond a shutdown."""
+        if self.runtime.stopping.wait(seconds):
+            raise WaitingError("ShuttingDown", "the reconciler is shutting down")
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def _cancelled(self) -> Exception | None:
+        return None
+
+    def _lease(self) -> Lease | None:
+        return None
+
+
+class StepContext(ObserveContext):
+    """For the steps of one change, under its lease. The executor sets `step_id` before each step."""
+
+    __slots__ = ("_last_progress", "lease", "on_progress", "step_id")
+
+    def __init__(
+        self, runtime: Runtime, change: Change, lease: Lease, on_progress: Callable[[float, str], None]
+    ) -> None:
+        super().__init__(runtime, change.ref.kind, runtime.settings.observe_timeout, {}, change.resource, change)
+        self.lease = lease
+        self.step_id: int | None = None
+        self.on_progress = on_progress
+        self._last_progress = (0.0, 0.0)
+
+    @property
+    def process(self) -> ProcessRunner:
+        """External commands, journalled before they start and killed when the lease is lost."""
+        return ProcessRunner(cancelled=self._cancelled, on_start=self._note_process, on_output=self.log)
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Written at most five times a second; never falls."""
+        at, highest = self._last_progress
+        highest = max(highest, min(percent, 100.0))
+        self.on_progress(highest, message)
+        now = time.monotonic()
+        if self.step_id is not None and (now - at >= PROGRESS_INTERVAL or highest >= 100.0):
+            journal.note_progress(self.lease, self.step_id, highest, message)
+            at = now
+        self._last_progress = (at, highest)
+
+    def begin_step(self, step_id: int) -> None:
+        """The next step runs now."""
+        self.step_id = step_id
+        self._last_progress = (0.0, 0.0)
+
+    def log(self, text: str) -> None:
+        """Add to the running step's log."""
+        if self.step_id is not None and text:
+            journal.append_log(self.lease, self.step_id, text)
+
+    def alarm(self, reason: str, message: str) -> None:
+        """An event that people must see."""
+        assert self.change is not None
+        with self.lease.fenced() as connection:
+            now = self.runtime.database.now(connection)
+            events.add(
+                connection, now, [events.Event("alarm", reason, message, self.change.ref, self.runtime.owner.holder)]
+            )
+
+    def sleep(self, seconds: float) -> None:
+        """Wait in short stretches, and end at once when the lease is lost or the process has to end."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self.lease.lost.wait(min(left, 0.2)):
+                raise LeaseLostError("LeaseLost", f"the lease on {self.lease.name} was taken over")
+            if self.runtime.stopping.is_set():
+                raise WaitingError("ShuttingDown", "the reconciler is shutting down")
+
+    def _cancelled(self) -> Exception | None:
+        if self.lease.lost.is_set():
+            return LeaseLostError("LeaseLost", f"the lease on {self.lease.name} was taken over")
+        return None
+
+    def _lease(self) -> Lease | None:
+        return self.lease
+
+    def _note_process(self, pgid: int, start_time: int, argv: str) -> None:
+        journal.note_process(self.lease, self.step_id, pgid, start_time, argv)

@@ -1,0 +1,152 @@
+"""Carrying out one change: lease, look again, steps, verify, record. The only way in which anything is changed.
+
+`engine.schedule` calls it for a whole plan, the daemon for one key at a time. Nothing runs that was not planned: right
+before the first step the resource is observed and judged again, and a change whose fingerprint has moved is not made.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from reconciler.engine.failure import result_of
+from reconciler.engine.keeper import LeaseKeeper
+from reconciler.engine.observer import Observer
+from reconciler.engine.record import record_result
+from reconciler.engine.runtime import Runtime
+from reconciler.engine.steps import Run, StepRunner
+from reconciler.errors import LeaseHeldError, LeaseLostError, ReconcilerError, TransientError
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Action, Change, Obstacle
+from reconciler.model.record import Record
+from reconciler.model.resource import ResourceRef
+from reconciler.model.result import Result, Verdict
+from reconciler.planning.decide import Judgement, decide
+from reconciler.store import journal, leases, resources
+from reconciler.store.leases import Lease
+from reconciler.transports.process import kill_group
+
+log = logging.getLogger(__name__)
+_DONE = {
+    Action.NOOP: "as desired",
+    Action.CREATE: "created and verified",
+    Action.UPDATE: "updated and verified",
+    Action.REPLACE: "replaced and verified",
+    Action.DELETE: "deleted and verified",
+}
+
+
+class Executor:
+    """Makes changes, one call of `execute` each. Safe to call from many threads for different resources."""
+
+    def __init__(self, runtime: Runtime, observer: Observer, keeper: LeaseKeeper) -> None:
+        self._runtime = runtime
+        self._observer = observer
+        self._keeper = keeper
+
+    def execute(self, run: Run, change: Change) -> Result:
+        """Make one change and store what became of it. Never raises for what goes wrong with the change."""
+        started = time.monotonic()
+        try:
+            with self._keeper.holding(lambda: self._acquire(run, change.ref)) as lease:
+                result = self._under_lease(run, change, lease)
+        except Exception as error:
+            if not isinstance(error, ReconcilerError):
+                log.exception("%s failed unexpectedly", change.ref)
+            result = result_of(change, error, [])
+        result = replace(result, duration=time.monotonic() - started)
+        run.listener.change_ended(result)
+        return result
+
+    def _acquire(self, run: Run, ref: ResourceRef) -> Lease:
+        until = time.monotonic() + run.lease_wait
+        while True:
+            try:
+                ttl = self._runtime.settings.lease_ttl
+                return leases.acquire(self._runtime.database, str(ref), self._runtime.owner, ttl)
+            except LeaseHeldError:
+                if time.monotonic() >= until or self._runtime.stopping.wait(0.2):
+                    raise
+
+    def _under_lease(self, run: Run, change: Change, lease: Lease) -> Result:
+        self._end_orphans(lease, change.ref)
+        record = self._record(change.ref)
+        current = self._look_again(run, change, record)
+        if current.fingerprint != change.fingerprint and not _refines(change, current):
+            return self._moved(lease, change, current)
+        run.listener.change_started(current)
+        runner = StepRunner(self._runtime, run, current, journal.start_change(lease, run.id, current), lease)
+        seen = None
+        try:
+            runner.run_all()
+            seen = self._verify(current, record)
+            result = Result(current, "changed", "Applied", _DONE[current.action], tuple(runner.outcomes))
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            if not isinstance(error, ReconcilerError):
+                log.exception("%s failed unexpectedly", change.ref)
+            result = result_of(current, error, runner.outcomes)
+        record_result(self._runtime, lease, result, runner.change_id, run.id, seen)
+        return result
+
+    def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
+        """What a dead or superseded holder left behind is ended before anything is looked at."""
+        for orphan in journal.orphans(lease):
+            log.warning(
+                "ending process group %d that an earlier run of %s left: %s", orphan.pgid, ref, orphan.argv[:200]
+            )
+            kill_group(orphan.pgid, orphan.start_time)
+            journal.forget_process(lease, orphan.row_id)
+        journal.close_interrupted(lease, ref)
+
+    def _record(self, ref: ResourceRef) -> Record | None:
+        with self._runtime.database.read() as connection:
+            return resources.load_records(connection, [ref]).get(ref)
+
+    def _look_again(self, run: Run, change: Change, record: Record | None) -> Change:
+        """The change as it would be planned now, from a fresh look and a fresh record."""
+        observation = self._observer.observe([change.resource]).get(change.ref)
+        vanished = record is not None and record.vanished
+        approvals = run.approvals | {(change.ref, change.fingerprint)}
+        judgement = Judgement(self._runtime.kinds, run.prune, approvals=approvals)
+        return decide(judgement, change.ref, None if vanished else change.resource, record, observation)
+
+    def _moved(self, lease: Lease, change: Change, current: Change) -> Result:
+        """Between plan and apply the world moved: maybe to where we wanted it, otherwise it has to be planned anew."""
+        obstacle = current.obstacle
+        if current.action is Action.NOOP and obstacle is None:
+            result = Result(current, "ok", "AsDesired", "already as desired")
+        elif obstacle is not None and obstacle.kind == "unknown":
+            verdict: Verdict = "unreachable" if obstacle.reason == "Unreachable" else "unknown"
+            result = Result(current, verdict, obstacle.reason, obstacle.message)
+        else:
+            message = "what the plan was computed from has moved; plan again"
+            blocked = replace(change, obstacle=Obstacle("blocked", "Moved", message))
+            result = Result(blocked, "blocked", "Moved", message, retry_after=0.0)
+        record_result(self._runtime, lease, result, None, None, None)
+        return result
+
+    def _verify(self, change: Change, record: Record | None) -> Observation:
+        """Look again after the last step: only what is seen counts as applied."""
+        observation = self._observer.observe([change.resource])[change.ref]
+        if change.orphan:
+            return observation
+        if not observation.is_known:
+            raise TransientError("NotVerified", f"every step was done, but could not look: {observation.unknown}")
+        if change.action is Action.DELETE:
+            if observation.state is not None:
+                raise TransientError("NotVerified", "every step was done, but it is still there")
+            return observation
+        left = decide(Judgement(self._runtime.kinds), change.ref, change.resource, record, observation)
+        if left.action is not Action.NOOP:
+            paths = ", ".join(entry.path for entry in left.diffs[:5]) or "all of it"
+            raise TransientError("NotVerified", f"every step was done, but it still differs: {paths}")
+        return observation
+
+
+def _refines(planned: Change, current: Change) -> bool:
+    """A change that could not be looked at when it was planned may turn out to be any change to the planned state."""
+    allowed = (Action.NOOP, Action.CREATE, Action.UPDATE)
+    return planned.conditional and current.action in allowed and current.obstacle is None and current.after is not None

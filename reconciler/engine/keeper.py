@@ -1,0 +1,65 @@
+"""Keeps the leases of this process alive. Used by the executor for each change and by the daemon for itself.
+
+One thread renews every held lease at a third of its time to live. When a renewal fails because somebody took the lease
+over, `Lease.lost` is set, and whoever works under it stops at its next look.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from reconciler.errors import DatabaseError
+from reconciler.store.leases import Lease
+
+log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Renews the leases that are held through it. Close it at the end of the process."""
+
+    def __init__(self, ttl: float) -> None:
+        self._interval = max(ttl / 3, 0.05)
+        self._held: set[Lease] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def holding(self, acquire: Callable[[], Lease]) -> Iterator[Lease]:
+        """Hold what `acquire` returns for the length of the block; released at its end unless it was lost."""
+        lease = acquire()
+        self._add(lease)
+        try:
+            yield lease
+        finally:
+            with self._lock:
+                self._held.discard(lease)
+            if not lease.lost.is_set():
+                lease.release()
+
+    def close(self) -> None:
+        """End the thread. Held leases then live until they expire."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _add(self, lease: Lease) -> None:
+        with self._lock:
+            self._held.add(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._renew_all, name="lease-keeper", daemon=True)
+                self._thread.start()
+
+    def _renew_all(self) -> None:
+        while not self._closed.wait(self._interval):
+            with self._lock:
+                held = list(self._held)
+            for lease in held:
+                try:
+                    if not lease.lost.is_set() and not lease.renew():
+                        log.error("the lease on %s was taken over", lease.name)
+                except DatabaseError as error:
+                    log.warning("could not renew the lease on %s: %s", lease.name, error)

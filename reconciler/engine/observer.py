@@ -1,0 +1,109 @@
+"""Looking at the world: one call of `kind.observe` a target, each with its own deadline, in a pool of its own.
+
+At most one call is in flight a target. A call that outlives its deadline is answered as unknown and left behind (its
+thread ends when the call does); until then its target is "still looking", so a hung system costs one thread and delays
+nobody else. Called by `engine.reconcile`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+
+from reconciler.engine.context import ObserveContext
+from reconciler.engine.pool import DaemonPool
+from reconciler.engine.runtime import Runtime
+from reconciler.errors import ReconcilerError, UnreachableError
+from reconciler.model.observation import Observation
+from reconciler.model.resource import Resource, ResourceRef
+
+log = logging.getLogger(__name__)
+
+Target = tuple[str, str]
+"""A kind's name and the system that the resources of a group talk to."""
+Observations = Mapping[ResourceRef, Observation]
+
+
+class Observer:
+    """Bounded looking. Close it at the end of the process; a hung call cannot hold that up."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._pool = DaemonPool(runtime.settings.observers, "observe")
+        self._in_flight: set[Target] = set()
+        self._lock = threading.Lock()
+
+    def observe(self, resources: Iterable[Resource]) -> dict[ResourceRef, Observation]:
+        """Look at everything, all targets at once; every resource gets an answer within its group's deadline."""
+        groups = self.group(resources)
+        calls = {target: self._start(target, members) for target, members in groups.items()}
+        observed: dict[ResourceRef, Observation] = {}
+        until = time.monotonic() + self._runtime.settings.observe_timeout
+        for target, call in calls.items():
+            observed.update(self._answer(target, groups[target], call, until))
+        return observed
+
+    def group(self, resources: Iterable[Resource]) -> dict[Target, list[Resource]]:
+        """Resources by kind and target; those of an unknown kind are left out."""
+        groups: dict[Target, list[Resource]] = {}
+        for resource in resources:
+            kind = self._runtime.kinds.get(resource.ref.kind)
+            if kind is not None:
+                groups.setdefault((resource.ref.kind, kind.target(resource)), []).append(resource)
+        return groups
+
+    def close(self) -> None:
+        """Start nothing more. Calls that hang are abandoned with their threads."""
+        self._pool.close()
+
+    def _start(self, target: Target, members: Sequence[Resource]) -> Future[Observations] | None:
+        with self._lock:
+            if target in self._in_flight:
+                return None
+            self._in_flight.add(target)
+        return self._pool.submit(self._call, target, members)
+
+    def _call(self, target: Target, members: Sequence[Resource]) -> Observations:
+        kind = self._runtime.kinds[target[0]]
+        context = ObserveContext(self._runtime, kind.name, self._runtime.settings.observe_timeout)
+        try:
+            return kind.observe(members, context)
+        finally:
+            self._landed(target)
+
+    def _landed(self, target: Target) -> None:
+        with self._lock:
+            self._in_flight.discard(target)
+
+    def _answer(
+        self, target: Target, members: Sequence[Resource], call: Future[Observations] | None, until: float
+    ) -> Observations:
+        now = time.time()
+        if call is None:
+            return _unknown(members, "an earlier look at its target has not ended yet", now, unreachable=True)
+        try:
+            answers = call.result(timeout=max(until - time.monotonic(), 0.0))
+        except TimeoutError:
+            if call.cancel():
+                self._landed(target)
+            limit = f"{self._runtime.settings.observe_timeout:g} s"
+            return _unknown(members, f"no answer within {limit}", now, unreachable=True)
+        except ReconcilerError as error:
+            return _unknown(members, error.message, now, unreachable=isinstance(error, UnreachableError))
+        except Exception as error:
+            log.exception(
+                "%s could not observe %s", members[0].ref.kind, ", ".join(str(one.ref) for one in members[:3])
+            )
+            return _unknown(members, f"{type(error).__name__}: {error}", now)
+        missing = [resource for resource in members if resource.ref not in answers]
+        return {**answers, **_unknown(missing, f"{members[0].ref.kind} gave no answer for it", now)}
+
+
+def _unknown(members: Sequence[Resource], why: str, now: float, *, unreachable: bool = False) -> Observations:
+    return {
+        resource.ref: Observation(resource.ref, unknown=why, unreachable=unreachable, observed_at=now)
+        for resource in members
+    }

@@ -1,0 +1,157 @@
+"""THE main path: load, record, observe, plan, execute, record, requeue. CLI, daemon and API all walk it.
+
+A dry run ends after `plan`; nothing before `apply` writes to the store or to a live system.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.engine.executor import Executor
+from reconciler.engine.keeper import LeaseKeeper
+from reconciler.engine.listener import Listener
+from reconciler.engine.observer import Observer
+from reconciler.engine.record import record_outcomes
+from reconciler.engine.runtime import Runtime
+from reconciler.engine.schedule import execute_plan
+from reconciler.engine.status import Outcome
+from reconciler.engine.steps import Run
+from reconciler.engine.workspace import Workspace, refreshed
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Plan
+from reconciler.model.record import Record
+from reconciler.model.resource import Resource, ResourceRef
+from reconciler.model.result import Result
+from reconciler.planning.planner import PlanOptions, World, make_plan, needs_of
+from reconciler.store import journal, resources, statuses
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRules:
+    """What a plan may do, as asked for. None: as the settings say."""
+
+    prune: bool | None = None
+    max_deletes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A plan and the observations that it was computed from."""
+
+    plan: Plan
+    observations: Mapping[ResourceRef, Observation]
+    options: PlanOptions
+
+
+class Reconciler:
+    """The engine of one process. Close it at the end."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.observer = Observer(runtime)
+        self.keeper = LeaseKeeper(runtime.settings.lease_ttl)
+        self.executor = Executor(runtime, self.observer, self.keeper)
+
+    def plan(self, workspace: Workspace, scope: Collection[ResourceRef], rules: PlanRules) -> Looked:
+        """Look at `scope` and decide. Writes nothing."""
+        records = workspace.records
+        with self.runtime.database.read() as connection:
+            fresh = resources.load_records(connection, self._relevant(workspace, scope)) if len(scope) < 400 else {}
+            approvals = statuses.approved(connection)
+        records = refreshed(records, fresh) if fresh else records
+        desired = workspace.desired
+        looked_at = [resource for ref in scope if (resource := self._look_at(workspace, ref)) is not None]
+        observations = self.observer.observe(looked_at)
+        settings = self.runtime.settings
+        options = PlanOptions(
+            prune=settings.prune if rules.prune is None else rules.prune,
+            max_deletes=settings.max_deletes if rules.max_deletes is None else rules.max_deletes,
+            empty_source=workspace.empty,
+            approvals=approvals,
+            now=time.time(),
+            revision=workspace.revision,
+        )
+        options = replace(options, pending_destroys=_pending_destroys(workspace, records, prune=options.prune))
+        world = World(self.runtime.kinds, desired, records, observations, scope, workspace.frozen)
+        return Looked(make_plan(world, options), observations, options)
+
+    def settle(self, workspace: Workspace, looked: Looked) -> None:
+        """Store what a plan found about everything for which no step is to run."""
+        record_outcomes(
+            self.runtime,
+            (
+                Outcome(change, None, workspace.problem_of(change.ref), _unhealthy(looked.observations.get(change.ref)))
+                for change in looked.plan.changes
+                if not change.is_effective
+            ),
+        )
+
+    def apply(
+        self, workspace: Workspace, looked: Looked, start: journal.RunStart, listener: Listener, forks: int
+    ) -> tuple[int, list[Result]]:
+        """Carry out a plan as one run. Returns the run's id and a result for every change that was to run."""
+        run_id = journal.start_run(self.runtime.database, start)
+        state = "interrupted"
+        try:
+            run = self.run_of(run_id, workspace, looked.options, listener)
+            results = execute_plan(self.executor, run, looked.plan, forks)
+            state = _run_state(results)
+        finally:
+            journal.end_run(self.runtime.database, run_id, state)
+        return run_id, results
+
+    def run_of(self, run_id: int, workspace: Workspace, options: PlanOptions, listener: Listener) -> Run:
+        """The run that changes of a plan belong to."""
+        return Run(
+            run_id,
+            prune=options.prune,
+            approvals=options.approvals,
+            newest=lambda ref: workspace.desired.get(ref),
+            listener=listener,
+        )
+
+    def close(self) -> None:
+        """Give back what is held. Hung looks are left behind."""
+        self.keeper.close()
+        self.observer.close()
+
+    def _relevant(self, workspace: Workspace, scope: Collection[ResourceRef]) -> set[ResourceRef]:
+        """The scope and what it needs directly."""
+        relevant = set(scope)
+        for ref in scope:
+            resource = workspace.desired.get(ref)
+            if resource is not None:
+                relevant.update(needs_of(self.runtime.kinds, resource))
+        return relevant
+
+    def _look_at(self, workspace: Workspace, ref: ResourceRef) -> Resource | None:
+        """What to observe for a ref: suspended and frozen resources are left alone."""
+        record = workspace.records.get(ref)
+        resource = workspace.desired.get(ref) or (record.resource if record is not None else None)
+        if resource is None or ref in workspace.frozen or resource.lifecycle.suspend:
+            return None
+        return resource
+
+
+def _pending_destroys(workspace: Workspace, records: Mapping[ResourceRef, Record], *, prune: bool) -> int:
+    """How many deletes wait in all, so that planning a few resources at a time cannot slip under the brake."""
+    count = 0
+    for ref, record in records.items():
+        if record.vanished:
+            count += prune and not record.protected
+        elif record.touched and (wanted := workspace.desired.get(ref)) is not None:
+            count += wanted.lifecycle.state == "absent"
+    return count
+
+
+def _unhealthy(observation: Observation | None) -> str:
+    return observation.unhealthy if observation is not None else ""
+
+
+def _run_state(results: Iterable[Result]) -> str:
+    verdicts = [result.verdict in ("ok", "changed") for result in results]
+    if all(verdicts):
+        return "succeeded"
+    return "partial" if any(verdicts) else "failed"

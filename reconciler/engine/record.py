@@ -1,0 +1,143 @@
+"""Storing what a pass found: status, events and the end of a change in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from reconciler.engine.runtime import Runtime
+from reconciler.engine.status import Outcome, status_update
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Action
+from reconciler.model.resource import ResourceRef
+from reconciler.model.result import Result
+from reconciler.store import events, journal, resources, statuses
+from reconciler.store.leases import Lease
+from reconciler.store.statuses import Status, StatusUpdate
+
+
+def record_result(
+    runtime: Runtime,
+    lease: Lease,
+    result: Result,
+    change_id: int | None,
+    run_id: int | None,
+    seen: Observation | None,
+) -> None:
+    """Store how a change ended, under its lease. change_id: None when no step was to run."""
+    ref = result.change.ref
+    with lease.fenced() as connection:
+        now = runtime.database.now(connection)
+        if change_id is not None:
+            journal.end_change(connection, change_id, result.verdict, result.reason, result.message, now)
+        previous = statuses.load(connection, [ref]).get(ref)
+        update = status_update(
+            previous,
+            Outcome(result.change, result, unhealthy=seen.unhealthy if seen else ""),
+            now,
+            handled_at=previous.requested_at if previous else "",
+        )
+        update = _with_applied(update, result, changed=result.verdict == "changed")
+        statuses.write(connection, [update], now)
+        event = events.Event(
+            _event_type(result.verdict in ("ok", "changed")),
+            result.reason,
+            result.message,
+            ref,
+            runtime.owner.holder,
+            run_id,
+        )
+        events.add(connection, now, [event, *transitions(previous, update, runtime.owner.holder)])
+        if _is_over(connection, result):
+            resources.forget(connection, ref)
+            statuses.drop_approvals(connection, ref)
+
+
+def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
+    """Store what a pass found about resources for which nothing was run. Those as before cost one statement in all."""
+    found = {outcome.change.ref: outcome for outcome in outcomes}
+    if not found:
+        return
+    with runtime.database.read() as connection:
+        previous = statuses.load(connection, found)
+        now = runtime.database.now(connection)
+    quiet: list[ResourceRef] = []
+    moved: list[StatusUpdate] = []
+    for ref, outcome in found.items():
+        before = previous.get(ref)
+        requested = before.requested_at if before else ""
+        update = status_update(before, outcome, now, handled_at=requested)
+        if outcome.change.action is Action.NOOP and outcome.change.obstacle is None:
+            update = _adopted(update, outcome, before)
+        if before is not None and _same(before, update):
+            if update.checked_at is not None:
+                quiet.append(ref)
+        else:
+            moved.append(update)
+    with runtime.database.write() as connection:
+        statuses.mark_checked(connection, quiet, now)
+        statuses.write(connection, moved, now)
+        actor = runtime.owner.holder
+        events.add(
+            connection, now, (event for one in moved for event in transitions(previous.get(one.ref), one, actor))
+        )
+
+
+def transitions(previous: Status | None, update: StatusUpdate, actor: str) -> Iterable[events.Event]:
+    """One event when `Ready` changes its status or its reason: alerts hang on transitions, never on repetition."""
+    ready = next((entry for entry in update.conditions if entry.type == "Ready"), None)
+    before = previous.condition("Ready") if previous is not None else None
+    if ready is None or (before is not None and (before.status, before.reason) == (ready.status, ready.reason)):
+        return
+    was = f"was {before.reason}" if before is not None else "first look"
+    message = f"{ready.reason}: {ready.message} ({was})"
+    yield events.Event(_event_type(ready.status == "True"), f"Ready{ready.status}", message, update.ref, actor)
+
+
+def _with_applied(update: StatusUpdate, result: Result, *, changed: bool) -> StatusUpdate:
+    if not changed:
+        return update
+    if result.change.action is Action.DELETE:
+        return replace(update, applied=None, touched=False)
+    return replace(update, applied=result.change.after)
+
+
+def _adopted(update: StatusUpdate, outcome: Outcome, before: Status | None) -> StatusUpdate:
+    """What is as desired without our doing counts as applied from now on, so that a field dropped later is noticed."""
+    change = outcome.change
+    if change.after is None or change.resource.lifecycle.mode != "enforce":
+        return update
+    if (
+        before is not None
+        and before.applied_at is not None
+        and before.observed_generation == update.observed_generation
+    ):
+        return update
+    return replace(update, applied=change.after, touched=True)
+
+
+def _same(before: Status, update: StatusUpdate) -> bool:
+    return (
+        before.conditions == update.conditions
+        and before.observed_generation == update.observed_generation
+        and before.drift == tuple(tuple(entry) for entry in update.drift)
+        and before.failures == update.failures
+        and (update.pending is statuses.UNCHANGED or before.pending == update.pending)
+        and before.handled_at == (update.handled_at or before.handled_at)
+        and update.applied is statuses.UNCHANGED
+    )
+
+
+def _is_over(connection: Connection, result: Result) -> bool:
+    """A resource that vanished from its source and is verified to be gone leaves the store."""
+    if result.change.action is not Action.DELETE or result.verdict != "changed":
+        return False
+    record = resources.load_records(connection, [result.change.ref]).get(result.change.ref)
+    return record is not None and record.vanished
+
+
+def _event_type(good: bool) -> Literal["normal", "warning"]:
+    return "normal" if good else "warning"

@@ -1,0 +1,56 @@
+"""What every part of the engine is given: settings, kinds, the database, who we are. Built by `wiring.open_runtime`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.kinds import Kinds
+from reconciler.store.database import Database
+from reconciler.store.leases import Owner
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+    from reconciler.loading.loader import LoadOptions
+    from reconciler.loading.settings import Settings
+    from reconciler.model.resource import ResourceRef
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything that outlives a single pass.
+
+    key: the home's digest key. tables: each kind's own tables by kind and table name. variables: given on the
+    command line. stopping: set when no new step may start.
+    """
+
+    settings: Settings
+    kinds: Kinds
+    database: Database
+    owner: Owner
+    key: bytes
+    home: Path
+    tables: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def kind_settings(self, kind: str) -> Mapping[str, Any]:
+        """The settings' section of a kind."""
+        return self.settings.kinds.get(kind, {})
+
+    def load_options(self, known: Callable[[], Collection[ResourceRef]] = tuple) -> LoadOptions:
+        """How documents are read. known: references that exist outside the source."""
+        from reconciler.loading.loader import LoadOptions  # noqa: PLC0415 - only who loads needs the loader
+
+        return LoadOptions(
+            variables=self.variables,
+            digest_key=self.key,
+            secret_env=self.settings.secrets.env,
+            secret_files=self.settings.secrets.files,
+            defaults=self.settings.defaults,
+            known=known,
+        )

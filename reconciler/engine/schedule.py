@@ -1,0 +1,72 @@
+"""Carrying out a whole plan: what is needed first, what runs side by side, what is skipped. Called by `reconcile`.
+
+Dependents of a change that did not succeed are skipped, everything else goes on.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterable
+
+from reconciler.engine.executor import Executor
+from reconciler.engine.pool import DaemonPool
+from reconciler.engine.steps import Run
+from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.resource import ResourceRef
+from reconciler.model.result import Result
+from reconciler.planning.order import reachable, reverse
+
+
+def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[Result]:
+    """Make every effective change of a plan, at most `forks` at a time. Results in the order in which they ended."""
+    changes = {change.ref: change for change in plan.effective}
+    waiting = _prerequisites(changes)
+    dependents = reverse(waiting)
+    ended: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    results: list[Result] = []
+    pool = DaemonPool(max(1, forks), "apply")
+
+    def start(refs: Iterable[ResourceRef]) -> int:
+        ready = [ref for ref in refs if ref in waiting and not waiting[ref]]
+        for ref in ready:
+            del waiting[ref]
+            pool.submit(executor.execute, run, changes[ref]).add_done_callback(lambda done: ended.put(done.result()))
+        return len(ready)
+
+    running = start(list(waiting))
+    while running:
+        result = ended.get()
+        running -= 1
+        results.append(result)
+        ref = result.change.ref
+        if result.verdict in ("ok", "changed"):
+            for dependent in dependents.get(ref, ()):
+                waiting.get(dependent, set()).discard(ref)
+        else:
+            for skipped in sorted(reachable(dependents, [ref]) & waiting.keys()):
+                del waiting[skipped]
+                results.append(_skipped(run, changes[skipped], ref))
+        running += start(dependents.get(ref, ()))
+    pool.close()
+    return results
+
+
+def _prerequisites(changes: dict[ResourceRef, Change]) -> dict[ResourceRef, set[ResourceRef]]:
+    """For each change the changes that must end first: what it needs, or for a delete what needs it."""
+    waiting: dict[ResourceRef, set[ResourceRef]] = {ref: set() for ref in changes}
+    for ref, change in changes.items():
+        for need in change.requires:
+            other = changes.get(need)
+            if other is None or need == ref:
+                continue
+            if change.action is Action.DELETE:
+                waiting[need].add(ref)
+            elif other.action is not Action.DELETE:
+                waiting[ref].add(need)
+    return waiting
+
+
+def _skipped(run: Run, change: Change, blame: ResourceRef) -> Result:
+    result = Result(change, "skipped", "DependencyFailed", f"skipped: {blame} did not succeed")
+    run.listener.change_ended(result)
+    return result

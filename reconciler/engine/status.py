@@ -1,0 +1,143 @@
+"""One function turns what a pass found into conditions; nobody else writes them. Called by reconcile and executor.
+
+kstatus: `Ready` sums up; `Reconciling`, `Stalled` and `Suspended` are present only while they are true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from reconciler.model.condition import Condition, ConditionStatus
+from reconciler.model.plan import Action, Change
+from reconciler.model.result import Result
+from reconciler.store.statuses import Status, StatusUpdate
+
+PENDING_REASONS = frozenset({"NeedsApproval", "ReplaceForbidden"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass found out about one resource.
+
+    change: what was planned. result: how it ended, None when nothing was run. problem: what is wrong with its document
+    ("" when nothing is). unhealthy: why what is there does not work.
+    """
+
+    change: Change
+    result: Result | None = None
+    problem: str = ""
+    unhealthy: str = ""
+
+
+def status_update(previous: Status | None, outcome: Outcome, now: float, *, handled_at: str = "") -> StatusUpdate:
+    """The status to store: conditions with their transition times, drift, failures in a row, pending approval."""
+    change = outcome.change
+    verdicts = tuple(_verdicts(outcome))
+    conditions = tuple(_stamped(previous, entry, change.resource.generation, now) for entry in verdicts)
+    result = outcome.result
+    settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
+    failures = 0 if settled else (previous.failures if previous else 0) + (result is not None)
+    looked = change.obstacle is None or change.obstacle.kind != "unknown"
+    obstacle = change.obstacle
+    waits = obstacle is not None and obstacle.reason in PENDING_REASONS and result is None
+    pending = {"fingerprint": change.fingerprint, "action": change.action.value, "why": change.why} if waits else None
+    return StatusUpdate(
+        ref=change.ref,
+        conditions=conditions,
+        observed_generation=change.resource.generation,
+        drift=() if settled else tuple((entry.path, entry.before, entry.after) for entry in change.diffs),
+        failures=failures,
+        checked_at=now if looked else None,
+        handled_at=handled_at,
+        pending=pending,
+        protected=change.resource.lifecycle.deletion == "protect" if settled and obstacle is None else None,
+    )
+
+
+Verdict = tuple[str, ConditionStatus, str, str]
+"""A condition without its times: type, status, reason, message."""
+
+
+def _verdicts(outcome: Outcome) -> Iterable[Verdict]:
+    """Every condition that holds, `Ready` first."""
+    parts = [_spec_valid(outcome), _observed(outcome.change), _applied(outcome), _healthy(outcome)]
+    extra = list(_transient(outcome))
+    worst = next((part for part in parts if part[1] == "False"), None)
+    worst = worst or next((part for part in parts if part[1] == "Unknown"), None)
+    stalled = next((entry for entry in extra if entry[0] == "Stalled"), None)
+    if worst is None:
+        absent = outcome.change.resource.lifecycle.state == "absent"
+        yield "Ready", "True", "Absent" if absent else "AsDesired", "absent, as desired" if absent else "as desired"
+    else:
+        blamed = stalled or worst
+        yield "Ready", "Unknown" if worst[1] == "Unknown" else "False", blamed[2], blamed[3]
+    yield from extra
+    yield from parts
+
+
+def _spec_valid(outcome: Outcome) -> Verdict:
+    if outcome.problem:
+        return "SpecValid", "False", "InvalidSpec", outcome.problem
+    return "SpecValid", "True", "Valid", "the document is valid"
+
+
+def _observed(change: Change) -> Verdict:
+    if change.obstacle is not None and change.obstacle.kind == "unknown":
+        return "Observed", "Unknown", change.obstacle.reason, change.obstacle.message
+    if change.obstacle is not None and change.obstacle.kind == "suspended":
+        return "Observed", "True", "Suspended", "not looked at while suspended"
+    return "Observed", "True", "Observed", "its state is known"
+
+
+def _applied(outcome: Outcome) -> Verdict:
+    change, result = outcome.change, outcome.result
+    if result is not None:
+        if result.verdict in ("ok", "changed"):
+            return "Applied", "True", "Applied", result.message or "applied and verified"
+        if result.verdict in ("unreachable", "unknown"):
+            return "Applied", "Unknown", result.reason, result.message
+        return "Applied", "False", result.reason, result.message
+    obstacle = change.obstacle
+    if obstacle is None:
+        if change.action is Action.NOOP:
+            return "Applied", "True", "AsDesired", change.why
+        return "Applied", "False", "Pending", change.why
+    if obstacle.kind == "unknown":
+        return "Applied", "Unknown", obstacle.reason, obstacle.message
+    if obstacle.kind == "suspended":
+        return "Applied", "Unknown", "Suspended", obstacle.message
+    return "Applied", "False", obstacle.reason, obstacle.message
+
+
+def _healthy(outcome: Outcome) -> Verdict:
+    if outcome.unhealthy:
+        return "Healthy", "False", "Unhealthy", outcome.unhealthy
+    if outcome.change.obstacle is not None and outcome.change.obstacle.kind in ("unknown", "suspended"):
+        return "Healthy", "Unknown", outcome.change.obstacle.reason, "its health is not known"
+    return "Healthy", "True", "Healthy", "nothing wrong was seen"
+
+
+def _transient(outcome: Outcome) -> Iterable[Verdict]:
+    change, result = outcome.change, outcome.result
+    obstacle = change.obstacle
+    if obstacle is not None and obstacle.kind == "suspended":
+        yield "Suspended", "True", "Suspended", obstacle.message
+    if outcome.problem:
+        yield "Stalled", "True", "InvalidSpec", outcome.problem
+    elif result is not None and result.verdict not in ("ok", "changed"):
+        kind = "Stalled" if result.stalled else "Reconciling"
+        yield kind, "True", result.reason, result.message
+    elif result is None and obstacle is not None and obstacle.kind == "blocked":
+        yield "Stalled", "True", obstacle.reason, obstacle.message
+    elif result is None and obstacle is not None and obstacle.kind in ("waiting", "unknown"):
+        yield "Reconciling", "True", obstacle.reason, obstacle.message
+    elif result is None and obstacle is None and change.action is not Action.NOOP:
+        yield "Reconciling", "True", "Pending", change.why
+
+
+def _stamped(previous: Status | None, verdict: Verdict, generation: int, now: float) -> Condition:
+    type_, status, reason, message = verdict
+    before = previous.condition(type_) if previous is not None else None
+    since = before.last_transition if before is not None and before.status == status else now
+    return Condition(type_, status, reason, message, generation, since)

@@ -1,0 +1,128 @@
+"""Running the steps of one change in order, each journalled before and after. Called by `engine.executor` only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.engine.context import StepContext
+from reconciler.engine.listener import Listener
+from reconciler.engine.runtime import Runtime
+from reconciler.errors import BlockedError, LeaseLostError, ReconcilerError, WaitingError
+from reconciler.kind import Context, Step
+from reconciler.model.plan import Change, PlannedStep
+from reconciler.model.resource import Resource, ResourceRef
+from reconciler.model.result import StepOutcome
+from reconciler.store import journal
+from reconciler.store.leases import Lease
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that changes belong to.
+
+    approvals: what somebody approved. newest: the newest desired resource of a ref, None when nobody wants it any more.
+    lease_wait: seconds that a change waits for a lease that somebody else holds.
+    """
+
+    id: int
+    prune: bool = False
+    approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
+    newest: Callable[[ResourceRef], Resource | None] = lambda _ref: None
+    listener: Listener = field(default_factory=Listener)
+    lease_wait: float = 0.0
+
+
+@dataclass(slots=True)
+class StepRunner:
+    """The steps of one change. outcomes grows as they end, also when `run` raises."""
+
+    runtime: Runtime
+    run: Run
+    change: Change
+    change_id: int
+    lease: Lease
+    outcomes: list[tuple[str, StepOutcome]] = field(default_factory=list)
+    outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def run_all(self) -> None:
+        """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises."""
+        done: list[Step] = []
+        try:
+            for step in self._steps():
+                self._may_go_on(step)
+                self._journalled(self._planned(step), step.run)
+                done.append(step)
+        except LeaseLostError:
+            raise
+        except Exception:
+            self._undo(done)
+            raise
+
+    def _steps(self) -> Sequence[Step]:
+        if self.change.orphan:
+            return ()
+        steps = self.runtime.kinds[self.change.ref.kind].steps(self.change)
+        if [step.name for step in steps] != [step.name for step in self.change.steps]:
+            raise BlockedError("StepsMoved", f"the steps of {self.change.ref} are not the planned ones; plan again")
+        return steps
+
+    def _planned(self, step: Step) -> PlannedStep:
+        return next(entry for entry in self.change.steps if entry.name == step.name)
+
+    def _may_go_on(self, step: Step) -> None:
+        """Before each step: is the lease ours, may anything start, does a newer generation take over?"""
+        if self.lease.lost.is_set():
+            raise LeaseLostError("LeaseLost", f"the lease on {self.lease.name} was taken over")
+        if self.runtime.stopping.is_set():
+            raise WaitingError("ShuttingDown", f"stopped before step {step.name}", retry_after=0.0)
+        newest = self.run.newest(self.change.ref)
+        if step.safe_point and newest is not None and newest.generation > self.change.resource.generation:
+            message = f"generation {newest.generation} takes over before step {step.name}"
+            raise WaitingError("Superseded", message, retry_after=0.0)
+
+    def _journalled(self, planned: PlannedStep, call: Callable[[Context], Mapping[str, Any] | None]) -> None:
+        """Intent, call, outcome."""
+        listener = self.run.listener
+        context = StepContext(self.runtime, self.change, self.lease, self._progress_of(planned))
+        context.outputs = self.outputs
+        step_id = journal.open_step(self.lease, self.change_id, len(self.outcomes), planned)
+        context.begin_step(step_id)
+        listener.step_started(self.change, planned)
+        try:
+            returned = dict(call(context) or {})
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            message = str(error) if isinstance(error, ReconcilerError) else f"{type(error).__name__}: {error}"
+            journal.close_step(self.lease, step_id, StepOutcome.FAILED, None, message)
+            self._ended(planned, StepOutcome.FAILED, message)
+            raise
+        journal.close_step(self.lease, step_id, StepOutcome.DONE, returned)
+        self.outputs[planned.name] = returned
+        self._ended(planned, StepOutcome.DONE, "")
+
+    def _undo(self, done: Sequence[Step]) -> None:
+        """Take back what was done; what cannot be taken back is logged and does not hide the first error."""
+        for step in reversed(done):
+            if step.undo is None:
+                continue
+            undo = step.undo
+            planned = PlannedStep(f"undo-{step.name}", f"undo: {step.title}", 0, step.preview)
+            try:
+                self._journalled(planned, lambda context, undo=undo: undo(context))  # type: ignore[misc]  # default binds it
+            except LeaseLostError:
+                raise
+            except Exception:
+                log.exception("%s: step %s could not be undone", self.change.ref, step.name)
+
+    def _progress_of(self, planned: PlannedStep) -> Callable[[float, str], None]:
+        return lambda percent, note: self.run.listener.step_progress(self.change, planned, percent, note)
+
+    def _ended(self, planned: PlannedStep, outcome: StepOutcome, message: str) -> None:
+        self.outcomes.append((planned.name, outcome))
+        self.run.listener.step_ended(self.change, planned, outcome, message)

@@ -1,0 +1,80 @@
+"""Putting the engine together from settings: kinds, database, keys, tables. Called by CLI and daemon."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.engine.runtime import Runtime
+from reconciler.engine.workspace import Workspace
+from reconciler.kinds import Kinds, discover
+from reconciler.loading.loader import Loader
+from reconciler.loading.settings import Settings, digest_key, ensure_home
+from reconciler.loading.sources import DirectorySource
+from reconciler.store.leases import Owner
+from reconciler.store.schema import open_database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+
+def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] | None = None) -> Runtime:
+    """Everything that a command needs to plan and apply. command: what this process is, for lease holders' names."""
+    home = ensure_home(settings)
+    kinds = discover(settings.plugins)
+    folders = [package.folder for package in kinds.packages.values()]
+    url = settings.db_url or f"sqlite:///{home / 'reconciler.db'}"
+    database = open_database(url, folders, settings.busy_timeout)
+    return Runtime(
+        settings=settings,
+        kinds=kinds,
+        database=database,
+        owner=Owner.this_process(command),
+        key=digest_key(home),
+        home=home,
+        tables=_tables(kinds),
+        variables=variables or {},
+    )
+
+
+def open_workspace(runtime: Runtime, specs: Path | None) -> Workspace:
+    """The desired state of a folder or file, and of the API. None: of the API alone."""
+    workspace = Workspace(runtime)
+    if specs is None:
+        return workspace
+    source = DirectorySource(specs)
+    known = Known(workspace)
+    workspace.loader = Loader(source, runtime.kinds, runtime.load_options(known))
+    workspace.prefixes = (_prefix(specs),)
+    return workspace
+
+
+class Known:
+    """References that exist outside the folder: the store's other resources. Callable, for the loader."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def __call__(self) -> Sequence[Any]:
+        """Every remembered resource that did not vanish."""
+        from reconciler.store import resources  # noqa: PLC0415 - sqlalchemy only when there is a store to ask
+
+        with self._workspace.runtime.database.read() as connection:
+            return list(resources.living(connection))
+
+
+def _prefix(specs: Path) -> str:
+    absolute = specs.resolve()
+    return f"file:{absolute}/" if absolute.is_dir() or not absolute.exists() else f"file:{absolute}"
+
+
+def _tables(kinds: Kinds) -> dict[str, dict[str, Table]]:
+    """The tables of every kind that declares some, by kind and table name."""
+    found: dict[str, dict[str, Table]] = {}
+    for name, package in kinds.packages.items():
+        if package.has_tables:
+            module = importlib.import_module(f"{package.module}.tables")
+            found[name] = dict(module.metadata.tables)
+    return found

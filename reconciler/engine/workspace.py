@@ -1,0 +1,201 @@
+"""Desired state in memory: what the sources say, merged with what the store remembers. Held by CLI commands and daemon.
+
+The first `load` reads everything, later ones only what changed. `load` writes nothing, so that a plan is a look;
+`record` stores generations, vanished resources and problems.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert
+
+from reconciler.engine.runtime import Runtime
+from reconciler.errors import SpecError
+from reconciler.model.record import Record
+from reconciler.model.resource import Resource, ResourceRef
+from reconciler.store import resources as store
+from reconciler.store import tables
+from reconciler.store.resources import Desired, Scope
+
+if TYPE_CHECKING:
+    from reconciler.loading.loader import Loader, LoadResult, Problem
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What is wanted and remembered. Not safe for threads: one thread loads, others read the dicts it replaced.
+
+    desired: every resource of every owner. records: everything remembered. frozen: resources known only in stored form,
+    and why. problems: of the last load. empty: the source was readable and named nothing.
+    """
+
+    runtime: Runtime
+    loader: Loader | None = None
+    prefixes: tuple[str, ...] = ()
+    desired: dict[ResourceRef, Resource] = field(default_factory=dict)
+    records: dict[ResourceRef, Record] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    frozen: dict[ResourceRef, str] = field(default_factory=dict)
+    wanted: dict[ResourceRef, Resource] = field(default_factory=dict)
+    empty: bool = False
+    readable: bool = True
+    revision: str = ""
+    _merged: Desired | None = None
+    _loaded_once: bool = False
+
+    def load(self) -> frozenset[ResourceRef]:
+        """Read sources and store. Returns what is new, changed, vanished or newly broken since the last load."""
+        result = self.loader.load() if self.loader is not None else None
+        api, api_problems = self._api_resources()
+        wanted = {**(result.resources if result is not None else {}), **api}
+        touched = None if not self._loaded_once else self._touched(result, wanted)
+        scope = self._scope(result)
+        with self.runtime.database.read() as connection:
+            part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
+            merged = store.merge(connection, part, scope, touched)
+        self._take(merged, wanted, touched)
+        conflicts = tuple(self._conflict(entry) for entry in merged.conflicts)
+        self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
+        self.empty = result is not None and result.readable and not result.resources and not result.problems
+        self.readable = result is None or result.readable
+        newly_broken = self._freeze(result)
+        return merged.changed | frozenset(merged.vanished) | newly_broken
+
+    def scope(self) -> list[ResourceRef]:
+        """What this workspace is asked to look after: its sources' resources, the API's, and what vanished."""
+        vanished = [ref for ref, record in self.records.items() if record.vanished]
+        stored = [ref for ref, record in self.records.items() if record.resource.source.owner.startswith(self.prefixes)]
+        return list(dict.fromkeys((*self.wanted, *vanished, *stored)))
+
+    def record(self) -> None:
+        """Store what the last load found."""
+        assert self._merged is not None
+        with self.runtime.database.write() as connection:
+            store.record(self.runtime.database, connection, self._merged, self.runtime.key)
+            now = self.runtime.database.now(connection)
+            connection.execute(delete(tables.problems))
+            rows = [_problem_row(problem, now) for problem in self.problems[:1000]]
+            if rows:
+                connection.execute(insert(tables.problems), rows)
+            for prefix in self.prefixes:
+                values = {"read_at": now, "revision": self.revision, "readable": int(self.readable), "message": ""}
+                self.runtime.database.upsert(connection, tables.sources, {"owner": prefix[:512]}, values)
+
+    def problem_of(self, ref: ResourceRef) -> str:
+        """What is wrong with the document of a resource; "" when nothing is."""
+        record = self.records.get(ref)
+        owner = record.resource.source.owner if record is not None else None
+        return next(
+            (str(one) for one in self.problems if one.ref == ref or (one.ref is None and one.owner == owner)), ""
+        )
+
+    def _api_resources(self) -> tuple[dict[ResourceRef, Resource], tuple[Problem, ...]]:
+        """Resources that the API or the CLI owns, from the documents in the store."""
+        from reconciler.loading.loader import Problem, resource_from_document  # noqa: PLC0415 - pulls in the schema code
+
+        with self.runtime.database.read() as connection:
+            documents = store.documents(connection)
+        found: dict[ResourceRef, Resource] = {}
+        problems: list[Problem] = []
+        for ref, document in documents.items():
+            try:
+                options = self.runtime.load_options()
+                found[ref] = resource_from_document(document, self.runtime.kinds, options, store.API_OWNER)
+            except SpecError as error:
+                problems.append(Problem("api", 0, 0, f"{ref}: {error.message}", store.API_OWNER, ref))
+        return found, tuple(problems)
+
+    def _touched(self, result: LoadResult | None, wanted: Mapping[ResourceRef, Resource]) -> set[ResourceRef]:
+        """What may differ from the last load. Resources of the API are compared by digest."""
+        touched = set(result.changed | result.removed) if result is not None else set()
+        for ref, resource in wanted.items():
+            if resource.source.owner == store.API_OWNER:
+                before = self.wanted.get(ref)
+                if before is None or before.digest != resource.digest:
+                    touched.add(ref)
+        gone = (
+            ref for ref, before in self.wanted.items() if before.source.owner == store.API_OWNER and ref not in wanted
+        )
+        return touched | set(gone)
+
+    def _scope(self, result: LoadResult | None) -> Scope:
+        """What may be concluded from absence: nothing where the source could not be read."""
+        owners: list[str] = [store.API_OWNER]
+        broken: frozenset[str] = frozenset()
+        if result is not None and result.readable:
+            owners += self.prefixes
+            broken = result.broken
+        gone = tuple(owners)
+        return Scope(gone, broken, self.revision)
+
+    def _take(self, merged: Desired, wanted: dict[ResourceRef, Resource], touched: set[ResourceRef] | None) -> None:
+        if touched is None:
+            self.desired, self.records = merged.resources, merged.records
+        else:
+            kept = {ref: one for ref, one in self.desired.items() if ref not in touched}
+            self.desired = {**kept, **merged.resources}
+            self.records = {**{ref: one for ref, one in self.records.items() if ref not in touched}, **merged.records}
+        for ref in merged.changed:
+            if ref not in self.records:
+                self.records[ref] = Record(ref, merged.resources[ref])
+        self.wanted = wanted
+        self._merged = merged
+        self._loaded_once = True
+
+    def _freeze(self, result: LoadResult | None) -> frozenset[ResourceRef]:
+        """Resources of files that cannot be read now and that this process never read."""
+        frozen: dict[ResourceRef, str] = {}
+        for ref, resource in self.desired.items():
+            owner = resource.source.owner
+            mine = owner == store.API_OWNER or (bool(self.prefixes) and owner.startswith(self.prefixes))
+            if ref not in self.wanted and mine:
+                frozen[ref] = self.problem_of(ref) or f"{owner} cannot be read"
+        broken = {ref for ref in self.desired if result is not None and self.desired[ref].source.owner in result.broken}
+        news = (frozen.keys() - self.frozen.keys()) | broken
+        self.frozen = frozen
+        return frozenset(news)
+
+    def _conflict(self, entry: store.Conflict) -> Problem:
+        from reconciler.loading.loader import Problem  # noqa: PLC0415 - pulls in the schema code
+
+        wanted_by = entry.wanted_by
+        message = f"{entry.ref} is owned by {entry.owner}; {wanted_by} may not have it as well"
+        path = os.path.relpath(wanted_by.owner.removeprefix("file:")) if wanted_by.line else wanted_by.owner
+        return Problem(path, wanted_by.line, wanted_by.column, message, wanted_by.owner, entry.ref)
+
+
+def _problem_row(problem: Problem, now: float) -> dict[str, object]:
+    return {
+        "owner": problem.owner[:512],
+        "path": problem.path[:512],
+        "line": problem.line,
+        "column": problem.column,
+        "message": problem.message,
+        "kind": problem.ref.kind if problem.ref else "",
+        "name": problem.ref.name if problem.ref else "",
+        "at": now,
+    }
+
+
+def refreshed(records: Mapping[ResourceRef, Record], fresh: Mapping[ResourceRef, Record]) -> dict[ResourceRef, Record]:
+    """Records with those that were just read again put in, keeping the resources as they were loaded."""
+    kept = {
+        ref: replace(record, resource=records[ref].resource) if ref in records and not record.vanished else record
+        for ref, record in fresh.items()
+    }
+    return {**records, **kept}
+
+
+def matching(refs: Iterable[ResourceRef], patterns: Iterable[str]) -> list[ResourceRef]:
+    """The refs that match one of the `Kind/name` globs. Raises SpecError when none does."""
+    from fnmatch import fnmatchcase  # noqa: PLC0415 - only for a selection
+
+    listed = list(patterns)
+    found = [ref for ref in refs if any(fnmatchcase(str(ref), one if "/" in one else f"*/{one}") for one in listed)]
+    if not found:
+        raise SpecError("NothingSelected", f"nothing matches {', '.join(listed)}")
+    return found

@@ -1,0 +1,14 @@
+"""The database's clock, for functions that are given a Connection and not the Database."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Double, literal_column, select
+
+_CLOCKS = {"sqlite": "(julianday('now') - 2440587.5) * 86400.0"}
+_ELSEWHERE = "UNIX_TIMESTAMP(NOW(6))"
+
+
+def now_of(connection: Connection) -> float:
+    """Seconds since the epoch."""
+    clock = literal_column(_CLOCKS.get(connection.dialect.name, _ELSEWHERE), Double)
+    return float(connection.execute(select(clock)).scalar_one())

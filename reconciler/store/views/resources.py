@@ -1,0 +1,273 @@
+"""Resources as they are listed and described: `get`, `describe`, `/resources`."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from reconciler.model.resource import ResourceRef
+from reconciler.model.secret import SECRET_MARK
+from reconciler.store.tables import approvals, resources, statuses
+from reconciler.store.views.base import View, mask
+from reconciler.store.views.clock import now_of
+from reconciler.store.views.standing import Standing, as_flag, is_suspended, joined, rank_column, standing_column
+
+_NO_DEPENDENCIES = '"dependsOn":[]'
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView(View):
+    """A line of `get`. place: `path:line` of its document. ready: True, False or Unknown. standing: see standing.py.
+
+    dependencies: of its life cycle only; what its kind reads out of the spec is not stored. failures: in a row.
+    """
+
+    ref: ResourceRef
+    standing: Standing
+    ready: str
+    reason: str
+    message: str
+    labels: Mapping[str, str]
+    owner: str
+    place: str
+    revision: str
+    generation: int
+    observed_generation: int
+    failures: int
+    suspended: bool
+    vanished: bool
+    dependencies: tuple[ResourceRef, ...]
+    created_at: float
+    updated_at: float
+    checked_at: float | None
+    applied_at: float | None
+    last_run: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView(View):
+    """One condition, as in kstatus."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiffView(View):
+    """One field that differs; a secret's values are `***`."""
+
+    path: str
+    before: Any
+    after: Any
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SuspensionView(View):
+    """Who left it alone, why and until when. by hand, or `document` where the specs say so."""
+
+    reason: str
+    by: str
+    since: float | None
+    until: float | None
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceDetail(View):
+    """Everything about one resource. pending: the change that waits for an approval: fingerprint, action, why.
+
+    approved: an approval was given and not used yet. requested, handled: tokens of `reconcile`, equal when it was done.
+    protected: kept by the store, whatever the document says now. needed_by: resources whose life cycle names this one.
+    """
+
+    resource: ResourceView
+    spec: Any
+    lifecycle: Mapping[str, Any]
+    digest: str
+    conditions: tuple[ConditionView, ...]
+    drift: tuple[DiffView, ...]
+    pending: Mapping[str, Any] | None
+    approved: bool
+    suspension: SuspensionView | None
+    requested: str
+    handled: str
+    protected: bool
+    vanished_at: float | None
+    vanished_why: str
+    needed_by: tuple[ResourceRef, ...]
+
+
+def list_resources(
+    connection: Connection,
+    *,
+    kind: str | None = None,
+    name: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    ready: str | None = None,
+) -> list[ResourceView]:
+    """Resources sorted by kind and name. name: a glob. labels: all have to match. ready: True, False or Unknown."""
+    chosen = _listed(now_of(connection)).order_by(resources.c.kind, resources.c.name)
+    if kind is not None:
+        chosen = chosen.where(resources.c.kind == kind)
+    if ready is not None:
+        chosen = chosen.where(statuses.c.ready == ready)
+    matches = re.compile(fnmatch.translate(name or "*")).match
+    wanted = dict(labels or {}).items()
+    found = (view_of(row) for row in connection.execute(chosen) if matches(row.name))
+    return [view for view in found if wanted <= view.labels.items()]
+
+
+def worst(connection: Connection, standings: tuple[Standing, ...], limit: int) -> list[ResourceView]:
+    """The worst `limit` resources of these standings, those that changed last first within one standing."""
+    now = now_of(connection)
+    standing = standing_column(now)
+    order = (rank_column(standing), resources.c.updated_at.desc(), resources.c.kind, resources.c.name)
+    chosen = _listed(now).where(standing.in_(standings)).order_by(*order).limit(limit)
+    return [view_of(row) for row in connection.execute(chosen)]
+
+
+def resource_detail(connection: Connection, ref: ResourceRef) -> ResourceDetail | None:
+    """Everything about one resource, or None when there is no such resource."""
+    now = now_of(connection)
+    extra = (
+        resources.c.spec,
+        resources.c.digest,
+        resources.c.vanished_at,
+        resources.c.vanished_why,
+        *(statuses.c[name] for name in ("conditions", "drift", "pending", "requested_at", "handled_at", "protected")),
+        *(statuses.c[name] for name in ("suspend_reason", "suspend_by", "suspend_since", "suspend_until")),
+    )
+    chosen = _listed(now).add_columns(*extra)
+    row = connection.execute(chosen.where(resources.c.kind == ref.kind, resources.c.name == ref.name)).one_or_none()
+    if row is None:
+        return None
+    pending = mask(json.loads(row.pending)) if row.pending else None
+    return ResourceDetail(
+        resource=view_of(row),
+        spec=mask(json.loads(row.spec)),
+        lifecycle=json.loads(row.lifecycle),
+        digest=row.digest,
+        conditions=_conditions(row.conditions or "[]"),
+        drift=diffs_of(row.drift or "[]"),
+        pending=pending,
+        approved=pending is not None and _is_approved(connection, ref, str(pending.get("fingerprint", ""))),
+        suspension=_suspension(row, now),
+        requested=row.requested_at or "",
+        handled=row.handled_at or "",
+        protected=bool(row.protected),
+        vanished_at=row.vanished_at,
+        vanished_why=row.vanished_why,
+        needed_by=_needed_by(connection, ref),
+    )
+
+
+def view_of(row: Row[Any]) -> ResourceView:
+    """A row of `_listed` as a view. JSON is parsed only where something stands in it."""
+    place = row.owner.removeprefix("file:")
+    return ResourceView(
+        ref=ResourceRef(row.kind, row.name),
+        standing=row.standing,
+        ready=row.ready or "Unknown",
+        reason=row.reason or "",
+        message=row.message or "",
+        labels={} if row.labels == "{}" else json.loads(row.labels),
+        owner=row.owner,
+        place=f"{place}:{row.line}" if row.line else place,
+        revision=row.revision,
+        generation=row.generation,
+        observed_generation=row.observed_generation or 0,
+        failures=row.failures or 0,
+        suspended=bool(row.suspended),
+        vanished=bool(row.vanished),
+        dependencies=dependencies_of(row.lifecycle),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        checked_at=row.checked_at,
+        applied_at=row.applied_at,
+        last_run=row.last_run,
+    )
+
+
+def dependencies_of(lifecycle: str) -> tuple[ResourceRef, ...]:
+    """The `dependsOn` of a stored life cycle; most have none, and are not parsed."""
+    if _NO_DEPENDENCIES in lifecycle:
+        return ()
+    return tuple(ResourceRef(*text.partition("/")[::2]) for text in json.loads(lifecycle).get("dependsOn", ()))
+
+
+def diffs_of(text: str) -> tuple[DiffView, ...]:
+    """Stored differences, `[path, before, after, secret?]` each, as they may be shown."""
+    if text == "[]":
+        return ()
+    found = []
+    for path, before, after, *rest in json.loads(text):
+        secret = bool(rest and rest[0])
+        shown = (_hidden(before), _hidden(after)) if secret else (mask(before), mask(after))
+        found.append(DiffView(path, *shown, secret))
+    return tuple(found)
+
+
+def _hidden(value: Any) -> Any:
+    return None if value is None else SECRET_MARK
+
+
+def _listed(now: float) -> Select[Any]:
+    columns = (
+        *(resources.c[name] for name in ("kind", "name", "labels", "lifecycle", "owner", "line", "revision")),
+        *(resources.c[name] for name in ("generation", "created_at", "updated_at")),
+        *(statuses.c[name] for name in ("ready", "reason", "message", "observed_generation", "failures")),
+        *(statuses.c[name] for name in ("checked_at", "applied_at", "last_run")),
+        standing_column(now).label("standing"),
+        as_flag(is_suspended()).label("suspended"),
+        as_flag(resources.c.vanished_at.is_not(None)).label("vanished"),
+    )
+    return select(*columns).select_from(joined())
+
+
+def _conditions(text: str) -> tuple[ConditionView, ...]:
+    return tuple(
+        ConditionView(
+            entry["type"],
+            entry["status"],
+            entry["reason"],
+            entry["message"],
+            entry["observedGeneration"],
+            entry["lastTransitionTime"],
+        )
+        for entry in json.loads(text)
+    )
+
+
+def _suspension(row: Row[Any], now: float) -> SuspensionView | None:
+    if row.suspend_since is not None:
+        overdue = row.suspend_until is not None and row.suspend_until < now
+        return SuspensionView(row.suspend_reason, row.suspend_by, row.suspend_since, row.suspend_until, overdue)
+    if row.suspended:
+        return SuspensionView("lifecycle.suspend: true", "document", None, None, False)
+    return None
+
+
+def _is_approved(connection: Connection, ref: ResourceRef, fingerprint: str) -> bool:
+    same = (approvals.c.kind == ref.kind) & (approvals.c.name == ref.name) & (approvals.c.fingerprint == fingerprint)
+    return connection.execute(select(approvals.c.at).where(same)).first() is not None
+
+
+def _needed_by(connection: Connection, ref: ResourceRef) -> tuple[ResourceRef, ...]:
+    """The text search only narrows down: a name may stand in other fields of a life cycle."""
+    chosen = select(resources.c.kind, resources.c.name, resources.c.lifecycle)
+    likely = chosen.where(
+        resources.c.lifecycle.contains(f'"{ref}"', autoescape=True), resources.c.vanished_at.is_(None)
+    )
+    rows = connection.execute(likely.order_by(resources.c.kind, resources.c.name))
+    return tuple(ResourceRef(row.kind, row.name) for row in rows if ref in dependencies_of(row.lifecycle))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,30 +172,37 @@ def resource_detail(connection: Connection, ref: ResourceRef) -> ResourceDetail 
     )
 
 
-def view_of(row: Row[Any]) -> ResourceView:
-    """A row of `_listed` as a view. JSON is parsed only where something stands in it."""
-    place = row.owner.removeprefix("file:")
+def view_of(row: Sequence[Any]) -> ResourceView:
+    """A row of `_listed`, whatever columns follow, as a view.
+
+    Unpacked by place, because a row's attributes cost 2 µs each; JSON is parsed only where something stands in it.
+    """
+    kind, name, labels, lifecycle, owner, line, revision, generation, created_at, updated_at, *rest = tuple(row)
+    ready, reason, message, observed, failures, checked_at, applied_at, last_run, standing, suspended, vanished, *_ = (
+        rest
+    )
+    place = owner.removeprefix("file:")
     return ResourceView(
-        ref=ResourceRef(row.kind, row.name),
-        standing=row.standing,
-        ready=row.ready or "Unknown",
-        reason=row.reason or "",
-        message=row.message or "",
-        labels={} if row.labels == "{}" else json.loads(row.labels),
-        owner=row.owner,
-        place=f"{place}:{row.line}" if row.line else place,
-        revision=row.revision,
-        generation=row.generation,
-        observed_generation=row.observed_generation or 0,
-        failures=row.failures or 0,
-        suspended=bool(row.suspended),
-        vanished=bool(row.vanished),
-        dependencies=dependencies_of(row.lifecycle),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        checked_at=row.checked_at,
-        applied_at=row.applied_at,
-        last_run=row.last_run,
+        ref=ResourceRef(kind, name),
+        standing=standing,
+        ready=ready or "Unknown",
+        reason=reason or "",
+        message=message or "",
+        labels={} if labels == "{}" else json.loads(labels),
+        owner=owner,
+        place=f"{place}:{line}" if line else place,
+        revision=revision,
+        generation=generation,
+        observed_generation=observed or 0,
+        failures=failures or 0,
+        suspended=bool(suspended),
+        vanished=bool(vanished),
+        dependencies=dependencies_of(lifecycle),
+        created_at=created_at,
+        updated_at=updated_at,
+        checked_at=checked_at,
+        applied_at=applied_at,
+        last_run=last_run,
     )
 
 

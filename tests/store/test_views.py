@@ -335,7 +335,7 @@ def test_the_overview_counts_everything_and_lists_the_worst_first(database: Data
     with database.read() as connection:
         found = views.overview(connection)
     assert (found.resource_count, found.wrong_count) == (4, 2)
-    assert [view.ref.name for view in found.wrong] == ["worse", "bad"]
+    assert [(entry.resource.ref.name, entry.since) for entry in found.wrong] == [("worse", 100.0), ("bad", 100.0)]
     row = found.counts["Cluster"]
     assert {word: number for word, number in row.items() if number} == {
         "stalled": 1,
@@ -344,7 +344,7 @@ def test_the_overview_counts_everything_and_lists_the_worst_first(database: Data
         "ready": 1,
     }
     assert {"kind": "Cluster", "ready": "False", "reason": "InvalidSpec", "count": 1} in found.reasons
-    assert json.loads(json.dumps(found.to_json()))["wrong"][0]["ref"] == "Cluster/worse"
+    assert json.loads(json.dumps(found.to_json()))["wrong"][0]["resource"]["ref"] == "Cluster/worse"
 
 
 def test_an_alarm_stands_until_its_resource_was_seen_ready_again(database: Database) -> None:

@@ -22,6 +22,7 @@ from reconciler.store.views.overview import (
     running_steps,
 )
 from reconciler.store.views.resources import (
+    Concern,
     ConditionView,
     DiffView,
     ResourceDetail,
@@ -47,6 +48,7 @@ __all__ = [
     "STANDINGS",
     "WRONG",
     "ChangeView",
+    "Concern",
     "ConditionView",
     "Cursor",
     "DaemonView",

@@ -17,7 +17,7 @@ from reconciler.store.tables import changes, leases, problems, resources, runs, 
 from reconciler.store.views.base import View
 from reconciler.store.views.clock import now_of
 from reconciler.store.views.happenings import list_events
-from reconciler.store.views.resources import ResourceView, worst
+from reconciler.store.views.resources import Concern, worst
 from reconciler.store.views.runs import RunView, duration_of, list_runs
 from reconciler.store.views.standing import STANDINGS, WRONG, joined, standing_column
 
@@ -98,7 +98,7 @@ class Overview(View):
     counts: Mapping[str, Mapping[str, int]]
     reasons: tuple[Mapping[str, Any], ...]
     alarms: tuple[Event, ...]
-    wrong: tuple[ResourceView, ...]
+    wrong: tuple[Concern, ...]
     problems: tuple[ProblemView, ...]
     problem_count: int
     sources: tuple[SourceView, ...]

@@ -108,6 +108,14 @@ class ResourceDetail(View):
     needed_by: tuple[ResourceRef, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Concern(View):
+    """A resource that somebody should look at, and since when that is so, if known."""
+
+    resource: ResourceView
+    since: float | None
+
+
 def list_resources(
     connection: Connection,
     *,
@@ -128,13 +136,14 @@ def list_resources(
     return [view for view in found if wanted <= view.labels.items()]
 
 
-def worst(connection: Connection, standings: tuple[Standing, ...], limit: int) -> list[ResourceView]:
-    """The worst `limit` resources of these standings, those that changed last first within one standing."""
+def worst(connection: Connection, standings: tuple[Standing, ...], limit: int) -> list[Concern]:
+    """The worst `limit` resources of these standings; within one standing by kind and name."""
     now = now_of(connection)
     standing = standing_column(now)
-    order = (rank_column(standing), resources.c.updated_at.desc(), resources.c.kind, resources.c.name)
-    chosen = _listed(now).where(standing.in_(standings)).order_by(*order).limit(limit)
-    return [view_of(row) for row in connection.execute(chosen)]
+    order = (rank_column(standing), resources.c.kind, resources.c.name)
+    extra = (statuses.c.conditions, statuses.c.suspend_until, resources.c.vanished_at)
+    chosen = _listed(now).add_columns(*extra).where(standing.in_(standings)).order_by(*order).limit(limit)
+    return [Concern(view_of(row), _since(row)) for row in connection.execute(chosen)]
 
 
 def resource_detail(connection: Connection, ref: ResourceRef) -> ResourceDetail | None:
@@ -254,6 +263,15 @@ def _conditions(text: str) -> tuple[ConditionView, ...]:
         )
         for entry in json.loads(text)
     )
+
+
+def _since(row: Row[Any]) -> float | None:
+    if row.standing == "vanished":
+        return float(row.vanished_at)
+    if row.standing == "overdue":
+        return float(row.suspend_until)
+    ready = (entry.last_transition for entry in _conditions(row.conditions or "[]") if entry.type == "Ready")
+    return next(ready, None)
 
 
 def _suspension(row: Row[Any], now: float) -> SuspensionView | None:

@@ -1,0 +1,415 @@
+"""Every write of an object: create, replace, the four kinds of patch. Called by `api`; what it commits, `state` makes
+durable.
+
+All writes walk the same way: understand the body, keep what a client may not change, fill defaults, check, account
+for field ownership, and write only when something changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.errors import SpecError
+from reconciler.sandbox import allocation, builtin_rules, custom_resources, deletion, objects, statuses
+from reconciler.sandbox.apply import ApplyConflictError, apply_configuration
+from reconciler.sandbox.cluster import Cluster
+from reconciler.sandbox.decoding import Decoded, decode, prune
+from reconciler.sandbox.managed import Actor, track_update
+from reconciler.sandbox.patches import PatchError, json_patch, merge_patch
+from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, SERVICES, ResourceType
+from reconciler.sandbox.state import Stored
+from reconciler.sandbox.strategic import strategic_merge
+from reconciler.sandbox.validation import Cause, check
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request addresses; name "" for a collection."""
+
+    type: ResourceType
+    namespace: str
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def resource(self) -> str:
+        """How messages name the type."""
+        return self.type.qualified
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """Query parameters of a write. validation: Strict | Warn | Ignore."""
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    validation: str = "Warn"
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Written:
+    """The object after a write, whether the write created it, and the warnings that go with the answer."""
+
+    value: dict[str, Any]
+    created: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+def create(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
+    """POST: a new object. ApiError 400, 404 (namespace), 409, 422."""
+    objects.check_identity(target.type, body, target.namespace, target.name)
+    _check_place(cluster, target)
+    warnings: list[str] = []
+    value = _decoded(cluster, target.type, body, options, warnings)
+    return _store_new(cluster, target, value, options, warnings)
+
+
+def _check_place(cluster: Cluster, target: Target) -> None:
+    if target.type.namespaced:
+        namespace = cluster.state.get(NAMESPACES.key("", target.namespace))
+        if namespace is None:
+            raise statuses.not_found(NAMESPACES.qualified, target.namespace)
+        if "deletionTimestamp" in namespace.value["metadata"]:
+            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
+            cause = Cause(
+                "NamespaceTerminating", f"namespace {target.namespace} is being terminated", "metadata.namespace"
+            )
+            raise statuses.forbidden(target.resource, target.name, why, [cause])
+    if target.type.custom and "deletionTimestamp" in cluster.definition(target.type)["metadata"]:
+        raise statuses.method_not_allowed()
+
+
+def _decoded(
+    cluster: Cluster, resource_type: ResourceType, body: Any, options: WriteOptions, warnings: list[str]
+) -> dict[str, Any]:
+    decoded = decode(cluster.node(resource_type), body)
+    if decoded.mismatches:
+        path, expected, found = decoded.mismatches[0]
+        raise statuses.bad_request(
+            f"{_cannot(resource_type)}: json: cannot unmarshal {found} into Go struct field {path} of type {expected}"
+        )
+    _judge_unknown(resource_type, decoded, options, warnings)
+    value: dict[str, Any] = decoded.value
+    return value
+
+
+def _cannot(resource_type: ResourceType) -> str:
+    return f'{resource_type.kind} in version "{resource_type.version}" cannot be handled as a {resource_type.kind}'
+
+
+def _judge_unknown(resource_type: ResourceType, decoded: Decoded, options: WriteOptions, warnings: list[str]) -> None:
+    if not decoded.unknown or options.validation == "Ignore":
+        return
+    sentences = [f'unknown field "{path}"' for path in decoded.unknown]
+    if options.validation == "Strict":
+        joined = ", ".join(sentences)
+        prefix = "" if resource_type.custom else f"{_cannot(resource_type)}: "
+        raise statuses.bad_request(f"{prefix}strict decoding error: {joined}")
+    warnings.extend(sentences)
+
+
+def _store_new(
+    cluster: Cluster,
+    target: Target,
+    value: dict[str, Any],
+    options: WriteOptions,
+    warnings: list[str],
+    *,
+    managed_fields: list[dict[str, Any]] | None = None,
+) -> Written:
+    resource_type = target.type
+    objects.check_generate_name(value.get("metadata") or {})
+    objects.start_metadata(resource_type, value, target.namespace)
+    if resource_type.resets_status:
+        value.pop("status", None)
+    if resource_type.resource in builtin_rules.INITIAL_STATUS:
+        value["status"] = copy.deepcopy(builtin_rules.INITIAL_STATUS[resource_type.resource])
+    _fill_dependent_defaults(resource_type, value)
+    _check_value(cluster, resource_type, None, value)
+    key = resource_type.key(target.namespace, value["metadata"]["name"])
+    if cluster.state.get(key) is not None:
+        raise statuses.already_exists(target.resource, key.name)
+    if resource_type.resource == SERVICES.resource:
+        allocation.allocate_service(cluster.state, None, value)
+    if managed_fields is None:
+        actor = _actor(target, options, "Update")
+        managed_fields = track_update(cluster.node(resource_type), None, _without_status(resource_type, value), actor)
+    value["metadata"]["managedFields"] = managed_fields
+    _establish(cluster, resource_type, value, options, warnings)
+    if options.dry_run:
+        return Written(value, True, warnings)
+    stored = cluster.state.write(key, value)
+    if resource_type.resource == DEFINITIONS.resource:
+        cluster.serve_definition(stored.value)
+    return Written(stored.value, True, warnings)
+
+
+def _without_status(resource_type: ResourceType, value: dict[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in value.items() if key != "status"} if resource_type.status else value
+
+
+def _fill_dependent_defaults(resource_type: ResourceType, value: dict[str, Any]) -> None:
+    rule = builtin_rules.DEFAULTS.get(resource_type.resource)
+    if rule is not None:
+        rule(value)
+    if resource_type.resource == DEFINITIONS.resource:
+        custom_resources.default_names(value)
+
+
+def _check_value(
+    cluster: Cluster, resource_type: ResourceType, live: dict[str, Any] | None, value: dict[str, Any]
+) -> None:
+    causes = list(objects.check_metadata(resource_type, value["metadata"]))
+    checked = value if resource_type.custom else {key: part for key, part in value.items() if key != "status"}
+    causes += list(check(cluster.node(resource_type), checked))
+    if resource_type.resource in builtin_rules.CHECKS:
+        causes += list(builtin_rules.CHECKS[resource_type.resource](value))
+    if resource_type.resource == DEFINITIONS.resource and not causes:
+        causes += list(custom_resources.check_definition(value))
+    if live is not None and resource_type.resource in builtin_rules.UPDATE_CHECKS:
+        causes += list(builtin_rules.UPDATE_CHECKS[resource_type.resource](live, value))
+    if causes:
+        unique = list(dict.fromkeys(causes))
+        group_kind = (resource_type.group, resource_type.kind)
+        raise statuses.invalid(group_kind, str(value["metadata"].get("name", "")), unique)
+
+
+def _actor(target: Target, options: WriteOptions, operation: str) -> Actor:
+    return Actor(options.manager, operation, target.type.api_version, target.subresource, objects.now())
+
+
+def _establish(
+    cluster: Cluster, resource_type: ResourceType, value: dict[str, Any], options: WriteOptions, warnings: list[str]
+) -> None:
+    if resource_type.resource != DEFINITIONS.resource:
+        return
+    spec = value["spec"]
+    for other in cluster.registry:
+        same_group = other.group == spec["group"]
+        if same_group and other.kind == spec["names"]["kind"] and other.plural != spec["names"]["plural"]:
+            field_path = "spec.names.kind"
+            cause = Cause("FieldValueInvalid", f'Invalid value: "{other.kind}": is already in use', field_path)
+            raise statuses.invalid((resource_type.group, resource_type.kind), value["metadata"]["name"], [cause])
+    custom_resources.establish(value)
+    if options.validation != "Ignore" and custom_resources.uses_cel(spec["versions"]):
+        warnings.append("x-kubernetes-validations: CEL rules are kept but not evaluated by this server")
+
+
+def replace_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
+    """PUT: another version of an existing object. ApiError 404, 409 on a stale resourceVersion, 422."""
+    objects.check_identity(target.type, body, target.namespace, target.name)
+    live = find(cluster, target)
+    metadata = body.get("metadata") or {}
+    if not metadata.get("resourceVersion") and not target.type.unconditional:
+        cause = Cause(
+            "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
+        )
+        raise statuses.invalid((target.type.group, target.type.kind), target.name, [cause])
+    warnings: list[str] = []
+    value = _decoded(cluster, target.type, body, options, warnings)
+    return _store_update(cluster, target, live, value, options, warnings)
+
+
+def find(cluster: Cluster, target: Target) -> Stored:
+    """The stored object that `target` names. ApiError 404."""
+    stored = cluster.state.get(target.type.key(target.namespace, target.name))
+    if stored is None:
+        raise statuses.not_found(target.resource, target.name)
+    return stored
+
+
+def in_version(resource_type: ResourceType, value: dict[str, Any]) -> dict[str, Any]:
+    """`value` with the apiVersion of `resource_type` (versions of a custom type differ in nothing else)."""
+    if value.get("apiVersion") == resource_type.api_version:
+        return value
+    return {**value, "apiVersion": resource_type.api_version}
+
+
+def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, options: WriteOptions) -> Written:
+    """PATCH with a JSON, merge or strategic merge patch. ApiError 404, 409, 415, 422."""
+    live = find(cluster, target)
+    base = in_version(target.type, live.copy())
+    try:
+        if media_type == JSON_PATCH:
+            patched = json_patch(base, body)
+        elif media_type == MERGE_PATCH:
+            patched = merge_patch(base, body)
+        else:
+            patched = strategic_merge(cluster.node(target.type), base, body)
+    except PatchError as error:
+        if error.reason == "BadPatch":
+            raise statuses.bad_request(error.message) from error
+        raise statuses.unprocessable(
+            f"the server rejected our request due to an error in our request: {error.message}"
+        ) from error
+    objects.check_identity(target.type, patched, target.namespace, target.name)
+    warnings: list[str] = []
+    value = _decoded(cluster, target.type, patched, options, warnings)
+    return _store_update(cluster, target, live, value, options, warnings)
+
+
+def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
+    """PATCH with an apply configuration: creates or changes. ApiError 400, 404, 409 naming fields, 422."""
+    objects.check_identity(target.type, body, target.namespace, target.name)
+    metadata = body.get("metadata") or {}
+    if metadata.get("managedFields"):
+        raise statuses.bad_request("metadata.managedFields must be nil")
+    live = cluster.state.get(target.type.key(target.namespace, target.name))
+    if live is None:
+        if target.subresource:
+            raise statuses.not_found(target.resource, target.name)
+        if metadata.get("resourceVersion"):
+            raise statuses.conflict(target.resource, target.name)
+        _check_place(cluster, target)
+    node = cluster.node(target.type)
+    configuration = _configuration(cluster, target, body)
+    base = None if live is None else in_version(target.type, live.copy())
+    actor = _actor(target, options, "Apply")
+    try:
+        applied = apply_configuration(node, base, configuration, actor, force=options.force)
+    except ApplyConflictError as error:
+        raise statuses.apply_conflict(error.message, error.causes) from error
+    except SpecError as error:
+        raise _untyped(target, error.message) from error
+    value = {"apiVersion": target.type.api_version, "kind": target.type.kind, **applied.value}
+    warnings: list[str] = []
+    value = _decoded(cluster, target.type, value, replace(options, validation="Ignore"), warnings)
+    if live is None:
+        value.setdefault("metadata", {})["name"] = target.name
+        return _store_new(cluster, target, value, options, warnings, managed_fields=applied.managed_fields)
+    for name in ("resourceVersion", "uid"):
+        if metadata.get(name):
+            value["metadata"][name] = metadata[name]
+    return _store_update(cluster, target, live, value, options, warnings, managed_fields=applied.managed_fields)
+
+
+def _untyped(target: Target, why: str) -> statuses.ApiError:
+    """The configuration does not fit the schema: the API answers this with 500 and no reason."""
+    kind = f"{target.type.api_version}, Kind={target.type.kind}"
+    place = f"{target.namespace}/{target.name}" if target.type.namespaced else f"/{target.name}"
+    return statuses.ApiError(500, "", f"failed to create typed patch object ({place}; {kind}): {why}")
+
+
+def _configuration(cluster: Cluster, target: Target, body: dict[str, Any]) -> dict[str, Any]:
+    pruned = prune(cluster.node(target.type), body)
+    if pruned.unknown:
+        raise _untyped(target, "\n".join(f".{path}: field not declared in schema" for path in pruned.unknown))
+    if pruned.mismatches:
+        raise _untyped(
+            target, "\n".join(f".{path}: expected {wanted}, got {found}" for path, wanted, found in pruned.mismatches)
+        )
+    configuration: dict[str, Any] = pruned.value
+    if target.type.resource == "/secrets":
+        builtin_rules.DEFAULTS["/secrets"](configuration)
+    if not target.type.status:
+        return configuration
+    if target.subresource == "status":
+        kept = ("apiVersion", "kind", "status")
+        return {key: part for key, part in configuration.items() if key in kept}
+    return {key: part for key, part in configuration.items() if key != "status"}
+
+
+def _store_update(
+    cluster: Cluster,
+    target: Target,
+    live: Stored,
+    value: dict[str, Any],
+    options: WriteOptions,
+    warnings: list[str],
+    *,
+    managed_fields: list[dict[str, Any]] | None = None,
+) -> Written:
+    resource_type, before = target.type, in_version(target.type, live.copy())
+    _check_preconditions(target, before, value)
+    value = _keep_what_stays(target, before, value)
+    if target.subresource != "status":
+        _fill_dependent_defaults(resource_type, value)
+    _check_value(cluster, resource_type, before, value)
+    if resource_type.resource == SERVICES.resource:
+        allocation.allocate_service(cluster.state, before, value)
+    if managed_fields is None:
+        managed_fields = track_update(cluster.node(resource_type), before, value, _actor(target, options, "Update"))
+    value["metadata"].pop("managedFields", None)
+    if managed_fields:
+        value["metadata"]["managedFields"] = managed_fields
+    if target.subresource != "status":
+        _establish(cluster, resource_type, value, options, warnings)
+    _count_generation(resource_type, before, value)
+    value["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
+    value["apiVersion"] = live.value["apiVersion"]
+    if options.dry_run or _same_but_times(live.value, value):
+        return Written(value if options.dry_run else live.value, False, warnings)
+    if deletion.is_finished(value):
+        return Written(deletion.remove(cluster, live.key).value, False, warnings)
+    stored = cluster.state.write(live.key, value)
+    if resource_type.resource == DEFINITIONS.resource:
+        cluster.serve_definition(stored.value)
+    return Written(stored.value, False, warnings)
+
+
+def _check_preconditions(target: Target, before: dict[str, Any], value: dict[str, Any]) -> None:
+    metadata = value.get("metadata") or {}
+    wanted = metadata.get("resourceVersion")
+    if wanted and wanted != before["metadata"]["resourceVersion"]:
+        raise statuses.conflict(target.resource, target.name)
+    uid = metadata.get("uid")
+    if uid and uid != before["metadata"]["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['metadata']['uid']}"
+        raise statuses.conflict(target.resource, target.name, why)
+
+
+def _keep_what_stays(target: Target, before: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
+    if target.subresource == "status":
+        status = {"status": value["status"]} if "status" in value else {}
+        return {**before, "metadata": dict(before["metadata"]), **status}
+    objects.keep_metadata(before, value)
+    if target.type.status:
+        value.pop("status", None)
+        if "status" in before:
+            value["status"] = before["status"]
+    if target.type.resource == NAMESPACES.resource:
+        value["spec"] = before.get("spec", {})
+    if "deletionTimestamp" in before["metadata"]:
+        added = set(value["metadata"].get("finalizers") or ()) - set(before["metadata"].get("finalizers") or ())
+        if added:
+            message = "Forbidden: no new finalizers can be added if the object is being deleted"
+            cause = Cause("FieldValueForbidden", message, "metadata.finalizers")
+            raise statuses.invalid((target.type.group, target.type.kind), target.name, [cause])
+    return value
+
+
+def _count_generation(resource_type: ResourceType, before: Mapping[str, Any], value: dict[str, Any]) -> None:
+    if not resource_type.generation:
+        return
+    apart = {"metadata", "apiVersion", "kind"} | ({"status"} if resource_type.status else set())
+
+    def counted(one: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: part for key, part in one.items() if key not in apart}
+
+    generation = int(before["metadata"].get("generation", 0))
+    value["metadata"]["generation"] = generation + (counted(before) != counted(value))
+
+
+def _same_but_times(live: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
+    """Whether a write would change nothing but the times in managedFields."""
+
+    def timeless(one: Mapping[str, Any]) -> dict[str, Any]:
+        metadata = dict(one["metadata"])
+        entries = [
+            {key: part for key, part in entry.items() if key != "time"} for entry in metadata.pop("managedFields", ())
+        ]
+        metadata["managedFields"] = sorted(
+            entries, key=lambda entry: (entry["operation"], entry["manager"], str(entry))
+        )
+        return {**one, "metadata": metadata}
+
+    return timeless(live) == timeless(value)

@@ -110,7 +110,7 @@ class Executor:
         observation = self._observer.observe([change.resource]).get(change.ref)
         vanished = record is not None and record.vanished
         approvals = run.approvals | {(change.ref, change.fingerprint)}
-        judgement = Judgement(self._runtime.kinds, run.prune, approvals=approvals)
+        judgement = Judgement(self._runtime.kinds, run.prune, approvals=approvals, key=self._runtime.key)
         return decide(judgement, change.ref, None if vanished else change.resource, record, observation)
 
     def _moved(self, lease: Lease, change: Change, current: Change) -> Result:
@@ -139,7 +139,9 @@ class Executor:
             if observation.state is not None:
                 raise TransientError("NotVerified", "every step was done, but it is still there")
             return observation
-        left = decide(Judgement(self._runtime.kinds), change.ref, change.resource, record, observation)
+        left = decide(
+            Judgement(self._runtime.kinds, key=self._runtime.key), change.ref, change.resource, record, observation
+        )
         if left.action is not Action.NOOP:
             paths = ", ".join(entry.path for entry in left.diffs[:5]) or "all of it"
             raise TransientError("NotVerified", f"every step was done, but it still differs: {paths}")

@@ -33,8 +33,8 @@ class Observer:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._pool = DaemonPool(runtime.settings.observers, "observe")
-        self._in_flight: set[Target] = set()
-        self._lock = threading.Lock()
+        self._in_flight: dict[Target, float] = {}
+        self._landing = threading.Condition()
 
     def observe(self, resources: Iterable[Resource]) -> dict[ResourceRef, Observation]:
         """Look at everything, all targets at once; every resource gets an answer within its group's deadline."""
@@ -60,10 +60,14 @@ class Observer:
         self._pool.close()
 
     def _start(self, target: Target, members: Sequence[Resource]) -> Future[Observations] | None:
-        with self._lock:
-            if target in self._in_flight:
-                return None
-            self._in_flight.add(target)
+        """Start a call once the one before it has ended; None when that one is overdue."""
+        with self._landing:
+            while (overdue_at := self._in_flight.get(target)) is not None:
+                left = overdue_at - time.monotonic()
+                if left <= 0:
+                    return None
+                self._landing.wait(left)
+            self._in_flight[target] = time.monotonic() + self._runtime.settings.observe_timeout
         return self._pool.submit(self._call, target, members)
 
     def _call(self, target: Target, members: Sequence[Resource]) -> Observations:
@@ -75,8 +79,9 @@ class Observer:
             self._landed(target)
 
     def _landed(self, target: Target) -> None:
-        with self._lock:
-            self._in_flight.discard(target)
+        with self._landing:
+            self._in_flight.pop(target, None)
+            self._landing.notify_all()
 
     def _answer(
         self, target: Target, members: Sequence[Resource], call: Future[Observations] | None, until: float

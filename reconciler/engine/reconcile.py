@@ -46,10 +46,14 @@ class Looked:
 
 
 class Reconciler:
-    """The engine of one process. Close it at the end."""
+    """The engine of one process. Close it at the end.
 
-    def __init__(self, runtime: Runtime) -> None:
+    lease_wait: seconds that a change waits for a lease that somebody else holds.
+    """
+
+    def __init__(self, runtime: Runtime, lease_wait: float = 0.0) -> None:
         self.runtime = runtime
+        self._lease_wait = lease_wait
         self.observer = Observer(runtime)
         self.keeper = LeaseKeeper(runtime.settings.lease_ttl)
         self.executor = Executor(runtime, self.observer, self.keeper)
@@ -70,6 +74,7 @@ class Reconciler:
             max_deletes=settings.max_deletes if rules.max_deletes is None else rules.max_deletes,
             empty_source=workspace.empty,
             approvals=approvals,
+            key=self.runtime.key,
             now=time.time(),
             revision=workspace.revision,
         )
@@ -110,6 +115,7 @@ class Reconciler:
             approvals=options.approvals,
             newest=lambda ref: workspace.desired.get(ref),
             listener=listener,
+            lease_wait=self._lease_wait,
         )
 
     def close(self) -> None:

@@ -132,11 +132,14 @@ def _same(before: Status, update: StatusUpdate) -> bool:
 
 
 def _is_over(connection: Connection, result: Result) -> bool:
-    """A resource that vanished from its source and is verified to be gone leaves the store."""
+    """What nobody wants any more and is verified to be gone leaves the store."""
     if result.change.action is not Action.DELETE or result.verdict != "changed":
         return False
     record = resources.load_records(connection, [result.change.ref]).get(result.change.ref)
-    return record is not None and record.vanished
+    if record is None:
+        return False
+    withdrawn = record.resource.source.owner == resources.API_OWNER and record.resource.lifecycle.state == "absent"
+    return record.vanished or withdrawn
 
 
 def _event_type(good: bool) -> Literal["normal", "warning"]:

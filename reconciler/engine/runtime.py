@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.kinds import Kinds
+from reconciler.planning.planner import needs_of
 from reconciler.store.database import Database
 from reconciler.store.leases import Owner
+from reconciler.store.resources import Recording
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -41,6 +43,10 @@ class Runtime:
     def kind_settings(self, kind: str) -> Mapping[str, Any]:
         """The settings' section of a kind."""
         return self.settings.kinds.get(kind, {})
+
+    def recording(self) -> Recording:
+        """How resources are written to the store."""
+        return Recording(self.key, lambda resource: needs_of(self.kinds, resource))
 
     def load_options(self, known: Callable[[], Collection[ResourceRef]] = tuple) -> LoadOptions:
         """How documents are read. known: references that exist outside the source."""

@@ -75,7 +75,7 @@ class Workspace:
         """Store what the last load found."""
         assert self._merged is not None
         with self.runtime.database.write() as connection:
-            store.record(self.runtime.database, connection, self._merged, self.runtime.key)
+            store.record(self.runtime.database, connection, self._merged, self.runtime.recording())
             now = self.runtime.database.now(connection)
             connection.execute(delete(tables.problems))
             rows = [_problem_row(problem, now) for problem in self.problems[:1000]]

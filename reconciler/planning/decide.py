@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.kind import Kind
-from reconciler.model.digest import digest
+from reconciler.model.digest import digest, stored_form
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, FieldDiff, Obstacle, PlannedStep
 from reconciler.model.record import Record
@@ -18,12 +18,16 @@ from reconciler.planning.fields import immutable_field, immutable_paths
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The rules of one planning pass, and each kind's immutable fields, worked out once."""
+    """The rules of one planning pass, and each kind's immutable fields, worked out once.
+
+    key: the home's digest key, under which a secret of the normal form becomes `{"secret": digest}`.
+    """
 
     kinds: Mapping[str, Kind]
     prune: bool = False
     empty_source: bool = False
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
+    key: bytes = b""
     immutable: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def immutable_of(self, kind: Kind) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ def _present(
 ) -> Change:
     """A resource that should be there and be as its spec says."""
     lifecycle = blank.resource.lifecycle
-    wanted = kind.normalize(blank.resource)
+    wanted = stored_form(kind.normalize(blank.resource), judgement.key)
     if observation.pending is not None:
         change = replace(
             blank,

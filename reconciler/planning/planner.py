@@ -24,7 +24,8 @@ class PlanOptions:
 
     prune: delete what vanished. max_deletes: the brake; replaces count. pending_destroys: how many deletes wait in all,
     where the scope is only a part of them. empty_source: the specs were readable but name nothing at all.
-    approvals: changes that somebody approved, as (ref, fingerprint). now: seconds since the epoch.
+    approvals: changes that somebody approved, as (ref, fingerprint). key: the home's digest key. now: seconds since the
+    epoch.
     """
 
     prune: bool = False
@@ -32,6 +33,7 @@ class PlanOptions:
     pending_destroys: int = 0
     empty_source: bool = False
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
+    key: bytes = b""
     now: float = 0.0
     revision: str = ""
 
@@ -55,7 +57,7 @@ class World:
 
 def make_plan(world: World, options: PlanOptions) -> Plan:
     """The plan for `world.scope`: one change a resource, in execution order."""
-    judgement = Judgement(world.kinds, options.prune, options.empty_source, options.approvals)
+    judgement = Judgement(world.kinds, options.prune, options.empty_source, options.approvals, options.key)
     changes: dict[ResourceRef, Change] = {}
     for ref in world.scope:
         resource = world.desired.get(ref)
@@ -63,7 +65,9 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
         if ref in world.frozen and resource is not None:
             obstacle = Obstacle("blocked", "SpecInvalid", world.frozen[ref])
             target = world.kinds[ref.kind].target(resource) if ref.kind in world.kinds else ref.kind
-            changes[ref] = Change(ref, Action.NOOP, resource, "its spec cannot be read", obstacle=obstacle, target=target)
+            changes[ref] = Change(
+                ref, Action.NOOP, resource, "its spec cannot be read", obstacle=obstacle, target=target
+            )
         elif resource is not None or record is not None:
             changes[ref] = decide(judgement, ref, resource, record, world.observations.get(ref))
     _hold_back_dependents(changes, world)

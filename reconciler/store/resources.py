@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from reconciler.store.tables import resources, statuses
 API_OWNER = "api"
 _KEY = ("kind", "name")
 _COLUMNS = (
-    *(column for column in resources.c if column.name not in ("document", "created_at", "updated_at")),
+    *(column for column in resources.c if column.name not in ("document", "needs", "created_at", "updated_at")),
     statuses.c.applied,
     statuses.c.protected,
     statuses.c.touched,
@@ -115,10 +115,18 @@ def merge(
     return Desired(desired, records, frozenset(changed), vanished, tuple(conflicts))
 
 
-def record(database: Database, connection: Connection, merged: Desired, key: bytes) -> None:
-    """Write what `merge` found: new generations and what vanished. key: the home's digest key."""
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How resources are written. key: the home's digest key. needs_of: everything that a resource needs first."""
+
+    key: bytes
+    needs_of: Callable[[Resource], Iterable[ResourceRef]]
+
+
+def record(database: Database, connection: Connection, merged: Desired, recording: Recording) -> None:
+    """Write what `merge` found: new generations and what vanished."""
     now = database.now(connection)
-    rows = [_to_row(merged.resources[ref], key, now) for ref in sorted(merged.changed)]
+    rows = [_to_row(merged.resources[ref], recording, now) for ref in sorted(merged.changed)]
     database.upsert_many(connection, resources, _KEY, rows, keep=("created_at",))
     created = [{"kind": ref.kind, "name": ref.name} for ref in merged.changed if ref not in merged.records]
     if created:
@@ -129,13 +137,13 @@ def record(database: Database, connection: Connection, merged: Desired, key: byt
 
 
 def put_document(
-    database: Database, connection: Connection, resource: Resource, document: Mapping[str, Any], key: bytes
+    database: Database, connection: Connection, resource: Resource, document: Mapping[str, Any], recording: Recording
 ) -> int:
     """Keep a resource that the API or the CLI owns, with the document it came from. Returns its generation."""
     row = connection.execute(select(resources).where(_is(resource.ref))).one_or_none()
     generation = 1 if row is None else row.generation + (row.digest != resource.digest)
     now = database.now(connection)
-    values = _to_row(replace(resource, generation=generation), key, now)
+    values = _to_row(replace(resource, generation=generation), recording, now)
     values["document"] = json.dumps(document)
     database.upsert_many(connection, resources, _KEY, [values], keep=("created_at",))
     if row is None:
@@ -227,7 +235,7 @@ def _may_own(row: Row[Any], resource: Resource, scope: Scope) -> bool:
     return scope.speaks_for(row.owner)
 
 
-def _to_row(resource: Resource, key: bytes, now: float) -> dict[str, Any]:
+def _to_row(resource: Resource, recording: Recording, now: float) -> dict[str, Any]:
     return {
         "kind": resource.ref.kind,
         "name": resource.ref.name,
@@ -237,7 +245,8 @@ def _to_row(resource: Resource, key: bytes, now: float) -> dict[str, Any]:
         "revision": resource.source.revision,
         "labels": canonical_json(dict(resource.labels)),
         "lifecycle": canonical_json(resource.lifecycle.to_document()),
-        "spec": canonical_json(stored_form(resource.spec, key)),
+        "spec": canonical_json(stored_form(resource.spec, recording.key)),
+        "needs": json.dumps([str(need) for need in recording.needs_of(resource)]),
         "digest": resource.digest,
         "generation": resource.generation,
         "vanished_at": None,

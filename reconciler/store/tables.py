@@ -47,6 +47,9 @@ resources = Table(
     Column("labels", LongText, nullable=False),
     Column("lifecycle", LongText, nullable=False),
     Column("spec", LongText, nullable=False, doc="stored form: secrets as keyed digests"),
+    Column(
+        "needs", LongText, nullable=False, default="[]", doc="Kind/name of dependsOn and of what its kind reads in it"
+    ),
     Column("document", LongText, doc="as it was given, for resources that the API or the CLI owns"),
     Column("digest", String(64), nullable=False),
     Column("generation", Integer, nullable=False),

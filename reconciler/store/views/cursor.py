@@ -32,25 +32,27 @@ class Cursor(NamedTuple):
 
 
 class Tail:
-    """Watches one database from one thread at a time. `close()` gives its connection back."""
+    """Watches one database from one thread at a time. `close()` gives its connection back.
+
+    Raises DatabaseError when the database does not answer; a new Tail may try again.
+    """
 
     def __init__(self, database: Database) -> None:
-        self._connection = database.engine.connect()
+        try:
+            self._connection = database.engine.connect()
+        except DBAPIError as error:
+            raise DatabaseError("DatabaseError", str(error.orig)) from error
         self._is_sqlite = database.engine.dialect.name == "sqlite"
         self._version: int | None = None
         self._cursor: Cursor | None = None
 
     def poll(self) -> Cursor | None:
-        """The new cursor when anything shown has changed since the last call (the first always), else None.
-
-        Raises DatabaseError when the database does not answer.
-        """
+        """The new cursor when anything shown has changed since the last call (the first always), else None."""
         try:
             if not self._was_written():
                 return None
             found = read_cursor(self._connection)
         except DBAPIError as error:
-            self._version = None
             raise DatabaseError("DatabaseError", str(error.orig)) from error
         finally:
             self._connection.rollback()

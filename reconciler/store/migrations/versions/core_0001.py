@@ -121,6 +121,13 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column(
+            "needs",
+            sa.Text()
+            .with_variant(sa.Text(length=4294967295), "mariadb")
+            .with_variant(sa.Text(length=4294967295), "mysql"),
+            nullable=False,
+        ),
+        sa.Column(
             "document",
             sa.Text()
             .with_variant(sa.Text(length=4294967295), "mariadb")

@@ -1,0 +1,304 @@
+"""get, describe, events, history, logs: what the store knows. They look at nothing else and change nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler import __version__
+from reconciler.cli.render import ago, diff_lines, shown, table
+from reconciler.cli.selection import parse_labels
+from reconciler.cli.session import Session
+from reconciler.errors import UsageError
+from reconciler.model.duration import format_duration
+from reconciler.model.plan import FieldDiff
+from reconciler.model.resource import ResourceRef
+
+if TYPE_CHECKING:
+    from reconciler.store.views import ChangeView, ResourceDetail, ResourceView
+
+_OUTPUTS = click.Choice(["table", "wide", "json", "yaml", "name"])
+WATCH_INTERVAL = 1.0
+
+
+@click.command(short_help="List resources and their state.")
+@click.argument("what", required=False, metavar="[KIND[/NAME]]")
+@click.option(
+    "-l", "--selector", "labels", multiple=True, metavar="LABEL=VALUE", help="Only resources with this label."
+)
+@click.option("-o", "output", type=_OUTPUTS, default="table", help="How to print them.")
+@click.option("-w", "--watch", is_flag=True, help="Go on, and print what changes.")
+@click.pass_obj
+def get(session: Session, what: str | None, labels: Sequence[str], output: str, watch: bool) -> int:
+    """List resources, or one kind, or one resource.
+
+    \b
+    Example:
+      reconciler get
+      reconciler get Cluster/dev -o yaml
+    """
+    kind, _, name = (what or "").partition("/")
+    wanted = parse_labels(labels)
+    with session.database() as database:
+
+        def read() -> list[ResourceView]:
+            from reconciler.store.views import list_resources  # noqa: PLC0415 - sqlalchemy, only when called
+
+            with database.read() as connection:
+                return list_resources(connection, kind=kind or None, name=name or None, labels=wanted or None)
+
+        if watch:
+            return _watch(read, output)
+        found = read()
+        if not found and (what or labels):
+            raise UsageError("NothingSelected", f"nothing matches {what or ''} {' '.join(labels)}".rstrip())
+        if not found:
+            click.echo("Nothing yet. Write a spec, then: reconciler plan specs/", err=True)
+        single = bool(name) and "*" not in name
+        for line in _resource_lines(found, output, single=single):
+            click.echo(line)
+    return 0
+
+
+@click.command(short_help="Everything that is known of one resource.")
+@click.argument("ref", metavar="KIND/NAME")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@click.pass_obj
+def describe(session: Session, ref: str, output: str) -> int:
+    """Conditions, differences, what it waits for, and its last changes.
+
+    \b
+    Example:
+      reconciler describe Cluster/dev
+    """
+    from reconciler.store.views import history as changes_of  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.store.views import resource_detail  # noqa: PLC0415
+
+    key = ResourceRef.parse(ref)
+    with session.database() as database, database.read() as connection:
+        detail = resource_detail(connection, key)
+        if detail is None:
+            raise UsageError("NoSuchResource", f"there is no {key}")
+        past = changes_of(connection, key, 5)
+    if output == "json":
+        click.echo(json.dumps({**detail.to_json(), "history": [change.to_json() for change in past]}, indent=2))
+        return 0
+    for line in _described(detail, past):
+        click.echo(line)
+    return 0
+
+
+@click.command(short_help="What happened, oldest first.")
+@click.argument("ref", required=False, metavar="[KIND/NAME]")
+@click.option("-n", "limit", type=click.IntRange(1, 10_000), default=50, help="How many.")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
+@click.option("-w", "--watch", is_flag=True, help="Go on, and print what happens.")
+@click.pass_obj
+def events(session: Session, ref: str | None, limit: int, output: str, watch: bool) -> int:
+    """What happened, to one resource or to all.
+
+    \b
+    Example:
+      reconciler events Cluster/dev -w
+    """
+    from reconciler.store import events as store  # noqa: PLC0415 - sqlalchemy, only when called
+
+    key = ResourceRef.parse(ref) if ref else None
+    if output == "json":
+        click.echo(json.dumps({"type": "version", "version": __version__, "format": "reconciler.dev/events/v1"}))
+    after = 0
+    with session.database() as database:
+        while True:
+            with database.read() as connection:
+                found = store.listed(connection, ref=key, after=after, limit=limit if after == 0 else 10_000)
+            for event in found:
+                click.echo(_event_json(event) if output == "json" else _event(event))
+                after = event.id
+            if not watch:
+                return 0
+            time.sleep(WATCH_INTERVAL)
+
+
+@click.command(short_help="The changes made to a resource, newest first.")
+@click.argument("ref", metavar="KIND/NAME")
+@click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, help="How many.")
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print them.")
+@click.pass_obj
+def history(session: Session, ref: str, limit: int, output: str) -> int:
+    """Who changed it, when, why, and how that ended.
+
+    \b
+    Example:
+      reconciler history Cluster/dev
+    """
+    found = _history(session, ref, limit)
+    if output == "json":
+        click.echo(json.dumps([change.to_json() for change in found], indent=2))
+        return 0
+    for change in found:
+        for line in _change_lines(change):
+            click.echo(line)
+    return 0
+
+
+@click.command(short_help="The captured output of every step.")
+@click.argument("ref", metavar="KIND/NAME")
+@click.option("-n", "limit", type=click.IntRange(1, 100), default=1, help="Of how many changes, newest last.")
+@click.pass_obj
+def logs(session: Session, ref: str, limit: int) -> int:
+    """What the steps of the last change printed.
+
+    \b
+    Example:
+      reconciler logs Cluster/dev
+    """
+    from reconciler.store.views import step_log  # noqa: PLC0415 - sqlalchemy, only when called
+
+    changes = list(reversed(_history(session, ref, limit)))
+    with session.database() as database, database.read() as connection:
+        for change in changes:
+            click.secho(f"== run {change.run}: {change.action} {ref} ({_moment(change.started_at)})", bold=True)
+            for step in change.steps:
+                click.echo(f"-- {step.name}: {step.outcome} ({format_duration(step.duration)}) {step.message}".rstrip())
+                for chunk in step_log(connection, step.id):
+                    click.echo(_safe(chunk.text))
+    return 0
+
+
+def _history(session: Session, ref: str, limit: int) -> list[ChangeView]:
+    from reconciler.store.views import history as changes_of  # noqa: PLC0415 - sqlalchemy, only when called
+
+    key = ResourceRef.parse(ref)
+    with session.database() as database, database.read() as connection:
+        found = changes_of(connection, key, limit)
+    if not found:
+        raise UsageError("NoHistory", f"nothing was ever changed for {key}")
+    return found
+
+
+def _watch(read: Callable[[], list[ResourceView]], output: str) -> int:
+    """Print what differs from the last look, until interrupted."""
+    seen: dict[ResourceRef, tuple[object, ...]] = {}
+    if output == "json":
+        click.echo(json.dumps({"type": "version", "version": __version__, "format": "reconciler.dev/resources/v1"}))
+    first = True
+    while True:
+        found = read()
+        moved = [one for one in found if seen.get(one.ref) != _glance(one)]
+        gone = seen.keys() - {one.ref for one in found}
+        seen = {one.ref: _glance(one) for one in found}
+        if output == "json":
+            for one in moved:
+                click.echo(json.dumps({"type": "resource", "resource": one.to_json()}))
+            for ref in sorted(gone):
+                click.echo(json.dumps({"type": "gone", "ref": str(ref)}))
+        else:
+            lines = list(_resource_lines(moved, output, single=False))
+            for line in lines if first else lines[1:]:
+                click.echo(line)
+            for ref in sorted(gone):
+                click.echo(f"{ref}   gone")
+        first = False
+        time.sleep(WATCH_INTERVAL)
+
+
+def _glance(one: ResourceView) -> tuple[object, ...]:
+    return (one.standing, one.ready, one.reason, one.message, one.generation)
+
+
+def _resource_lines(found: Sequence[ResourceView], output: str, *, single: bool) -> Iterator[str]:
+    if output == "name":
+        yield from (str(one.ref) for one in found)
+    elif output in ("json", "yaml"):
+        documents = [one.to_json() for one in found]
+        yield _document(documents[0] if single and documents else {"items": documents}, output)
+    else:
+        now = time.time()
+        wide = output == "wide"
+        header = ("RESOURCE", "READY", "REASON", "GEN", "CHECKED", "AGE") + (("PLACE", "MESSAGE") if wide else ())
+        yield from table([_row(one, now, wide=wide) for one in found], header)
+
+
+def _row(one: ResourceView, now: float, *, wide: bool) -> tuple[str, ...]:
+    reason = "Suspended" if one.suspended else ("NotInSpecs" if one.vanished else one.reason or "-")
+    row = (str(one.ref), one.ready, reason, str(one.generation), ago(one.checked_at, now), ago(one.created_at, now))
+    return (*row, one.place, shown(one.message)) if wide else row
+
+
+def _document(value: Any, output: str) -> str:
+    if output == "json":
+        return json.dumps(value, indent=2)
+    import yaml  # noqa: PLC0415 - only for -o yaml
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip()
+
+
+def _described(detail: ResourceDetail, past: Sequence[ChangeView]) -> Iterator[str]:
+    one = detail.resource
+    yield click.style(str(one.ref), bold=True)
+    yield f"  place:       {one.place}" + (f"  ({one.revision[:12]})" if one.revision else "")
+    yield f"  generation:  {one.generation} (observed {one.observed_generation})"
+    yield f"  labels:      {', '.join(f'{name}={value}' for name, value in one.labels.items()) or '-'}"
+    yield f"  needs:       {', '.join(str(ref) for ref in one.dependencies) or '-'}"
+    yield f"  needed by:   {', '.join(str(ref) for ref in detail.needed_by) or '-'}"
+    if detail.protected:
+        yield "  protected:   yes"
+    if detail.suspension is not None:
+        until = f" until {_moment(detail.suspension.until)}" if detail.suspension.until else ""
+        late = click.style(" (overdue)", fg="red") if detail.suspension.overdue else ""
+        yield f"  suspended:   by {detail.suspension.by}{until}: {detail.suspension.reason}{late}"
+    if detail.pending is not None:
+        yield click.style(f"  waits for:   reconciler approve {one.ref}", fg="magenta") + f"  ({detail.pending['why']})"
+    if detail.vanished_at:
+        yield f"  vanished:    {detail.vanished_why}"
+    yield "conditions:"
+    rows = [
+        (entry.type, entry.status, entry.reason, ago(entry.last_transition), shown(entry.message))
+        for entry in detail.conditions
+    ]
+    yield from (f"  {line}" for line in table(rows, ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE")))
+    if detail.drift:
+        yield "differs:"
+        yield from diff_lines(FieldDiff(entry.path, entry.before, entry.after, entry.secret) for entry in detail.drift)
+    yield "spec:"
+    yield from (f"  {line}" for line in _document(detail.spec, "yaml").splitlines())
+    if past:
+        yield "last changes:"
+        yield from (f"  {line}" for change in past for line in _change_lines(change))
+
+
+def _change_lines(change: ChangeView) -> Iterator[str]:
+    took = format_duration(change.duration)
+    verdict = change.verdict or "running"
+    yield f"{_moment(change.started_at)}  run {change.run}  {change.action}  {verdict}  ({took})  by {change.actor}"
+    yield f"    why: {change.why}" + (f"  [{change.revision[:12]}]" if change.revision else "")
+    if change.message:
+        yield f"    {shown(change.message)}"
+    for step in change.steps:
+        message = f": {shown(step.message)}" if step.message else ""
+        yield f"    {step.outcome:<12} {step.name} ({format_duration(step.duration)}){message}"
+
+
+def _event(event: Any) -> str:
+    colors = {"alarm": "red", "warning": "yellow"}
+    text = f"{_moment(event.at)}  {event.type:<7}  {event.ref or '-'}  {event.reason}: {shown(event.message)}"
+    return click.style(text, fg=colors.get(event.type))
+
+
+def _event_json(event: Any) -> str:
+    return json.dumps({**event.to_json(), "type": "event", "severity": event.type})
+
+
+def _moment(seconds: float | None) -> str:
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _safe(text: str) -> str:
+    """Captured output may hold terminal sequences; what it shows must stay text."""
+    lines = text.splitlines()
+    return "\n".join("".join(char if char.isprintable() or char == "\t" else "·" for char in line) for line in lines)

@@ -1,0 +1,163 @@
+"""plan and diff: everything but the doing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli import exit_codes
+from reconciler.cli.selection import select, selection_options
+from reconciler.cli.session import Session
+from reconciler.cli.variables import variables_option
+from reconciler.model.plan import Action, Plan
+from reconciler.model.resource import ResourceRef
+
+if TYPE_CHECKING:
+    from reconciler.engine.reconcile import Looked, Reconciler
+    from reconciler.engine.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a command was asked to plan."""
+
+    limit: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    prune: bool | None = None
+    max_deletes: int | None = None
+
+
+def planning_options(function: Any) -> Any:
+    """The options that every planning command has."""
+    function = click.option("--max-deletes", type=int, metavar="N", help="Allow up to N deletes and replaces.")(
+        function
+    )
+    function = click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")(function)
+    return variables_option(selection_options(function))
+
+
+def look(reconciler: Reconciler, workspace: Workspace, ask: Ask) -> Looked:
+    """Plan what was asked for."""
+    from reconciler.engine.reconcile import PlanRules  # noqa: PLC0415 - the engine is loaded by then
+
+    scope: list[ResourceRef] = select(workspace, ask.limit, ask.labels)
+    return reconciler.plan(workspace, scope, PlanRules(ask.prune, ask.max_deletes))
+
+
+def show_problems(workspace: Workspace) -> int:
+    """Print what is wrong with the specs to stderr; how many problems there are."""
+    for problem in workspace.problems:
+        click.secho(str(problem), fg="red", err=True)
+    return len(workspace.problems)
+
+
+@click.command(short_help="Show what apply would do, and change nothing.")
+@click.argument("specs", required=False)
+@planning_options
+@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print the plan.")
+@click.option("--out", metavar="FILE", help="Write a plan file that `apply FILE` carries out, once.")
+@click.option("--detailed-exitcode", is_flag=True, help="0 nothing, 1 error, 2 changes.")
+@click.pass_obj
+def plan(
+    session: Session,
+    /,
+    specs: str | None,
+    output: str,
+    out: str | None,
+    detailed_exitcode: bool,
+    variables: dict[str, Any],
+    **asked: Any,
+) -> int:
+    """Compare SPECS with the store and the live systems, and show what apply would do.
+
+    \b
+    Example:
+      reconciler plan specs/
+      reconciler plan specs/ --limit 'Cluster/dev*' --out plan.json
+    """
+    if specs is not None and specs.endswith(".json"):
+        return _show_file(Path(specs), output)
+    path = session.specs(specs)
+    with session.engine("plan", variables) as (runtime, reconciler):
+        workspace = session.workspace(runtime, path)
+        problems = show_problems(workspace)
+        found = look(reconciler, workspace, Ask(**_ask(asked))).plan
+    source = str(path.resolve()) if path is not None else ""
+    _print(found, output, source)
+    if out is not None:
+        from reconciler.engine.plan_format import write_file  # noqa: PLC0415 - only for --out
+
+        write_file(found, Path(out), source)
+        click.echo(f"Written to {out}: carry it out with `reconciler apply {out}`", err=True)
+    return exit_codes.ERROR if problems else exit_codes.of_plan(found, detailed=detailed_exitcode)
+
+
+@click.command(short_help="Show differences only; exit 1 when there are some.")
+@click.argument("specs", required=False)
+@planning_options
+@click.pass_obj
+def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **asked: Any) -> int:
+    """Show every field that differs between SPECS and the live systems.
+
+    \b
+    Example:
+      reconciler diff specs/ || echo "drift"
+    """
+    from reconciler.cli.render import change_lines  # noqa: PLC0415 - --help renders nothing
+    from reconciler.errors import ReconcilerError  # noqa: PLC0415
+
+    try:
+        with session.engine("diff", variables) as (runtime, reconciler):
+            workspace = session.workspace(runtime, session.specs(specs))
+            problems = show_problems(workspace)
+            found = look(reconciler, workspace, Ask(**_ask(asked))).plan
+    except ReconcilerError as error:
+        click.secho(f"error: {error.message}", fg="red", err=True)
+        return max(error.exit_code, 2)
+    differing = [change for change in found.changes if change.diffs or change.action is not Action.NOOP]
+    for change in differing:
+        for line in change_lines(change, steps=False):
+            click.echo(line)
+    if problems:
+        return 2
+    if exit_codes.of_plan(found, detailed=False):
+        return exit_codes.UNKNOWN
+    return 1 if differing else 0
+
+
+def _ask(asked: dict[str, Any]) -> dict[str, Any]:
+    return {name: asked[name] for name in ("limit", "labels", "prune", "max_deletes")}
+
+
+def _print(found: Plan, output: str, source: str) -> None:
+    if output == "json":
+        from reconciler.engine.plan_format import to_json  # noqa: PLC0415 - only for -o json
+
+        click.echo(json.dumps(to_json(found, source), indent=2))
+        return
+    from reconciler.cli.render import plan_lines  # noqa: PLC0415 - not for JSON
+
+    for line in plan_lines(found):
+        click.echo(line)
+
+
+def _show_file(path: Path, output: str) -> int:
+    """A plan file can be looked at, also when it is stale."""
+    from reconciler.cli.render import shown  # noqa: PLC0415 - not for JSON
+    from reconciler.engine.plan_format import read_file  # noqa: PLC0415 - only for a file
+
+    document = read_file(path)
+    if output == "json":
+        click.echo(json.dumps(document, indent=2))
+        return 0
+    for change in document["changes"]:
+        click.echo(f"{change['ref']}  {change['action']}  {change['place']}\n    why: {change['why']}")
+        for entry in change["diffs"]:
+            click.echo(f"    {entry['path']}: {shown(entry['before'])} -> {shown(entry['after'])}")
+    click.echo(document["summary"])
+    return 0

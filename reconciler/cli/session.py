@@ -1,0 +1,97 @@
+"""What one invocation shares: settings, and the engine once a command needs it. Made by `main`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import UsageError
+
+if TYPE_CHECKING:
+    from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.runtime import Runtime
+    from reconciler.engine.workspace import Workspace
+    from reconciler.loading.settings import Settings
+    from reconciler.store.database import Database
+
+LEASE_WAIT = 10.0  # a daemon that works on the same resource is usually done by then
+
+
+class Session:
+    """One invocation of the command line."""
+
+    def __init__(self, config: str | None, home: str | None, verbosity: int) -> None:
+        self._config = config
+        self._home = home
+        self.verbosity = verbosity
+        self._settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read at the first use."""
+        if self._settings is None:
+            from reconciler.loading.settings import load_settings  # noqa: PLC0415 - --help needs no settings
+
+            environ = dict(os.environ)
+            if self._home is not None:
+                environ["RECONCILER_HOME"] = str(Path(self._home).absolute())
+            self._settings = load_settings(Path(self._config) if self._config else None, environ)
+        return self._settings
+
+    def specs(self, argument: str | None) -> Path | None:
+        """The spec folder: the argument, else the setting, else none."""
+        if argument is not None:
+            path = Path(argument)
+            if not path.exists():
+                raise UsageError("NoSuchSpecs", f"{argument}: no such file or folder")
+            return path
+        return Path(self.settings.specs) if self.settings.specs else None
+
+    @contextmanager
+    def database(self) -> Iterator[Database]:
+        """The store alone, for commands that only look at it."""
+        from reconciler.kinds import discover  # noqa: PLC0415 - sqlalchemy and the kinds, only for who reads the store
+        from reconciler.loading.settings import ensure_home  # noqa: PLC0415
+        from reconciler.store.schema import open_database  # noqa: PLC0415
+
+        home = ensure_home(self.settings)
+        folders = [package.folder for package in discover(self.settings.plugins).packages.values()]
+        url = self.settings.db_url or f"sqlite:///{home / 'reconciler.db'}"
+        database = open_database(url, folders, self.settings.busy_timeout)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def engine(self, command: str, variables: dict[str, Any] | None = None) -> Iterator[tuple[Runtime, Reconciler]]:
+        """The whole engine, closed at the end."""
+        from reconciler.engine.reconcile import Reconciler  # noqa: PLC0415 - the engine, only for who plans or applies
+        from reconciler.engine.wiring import open_runtime  # noqa: PLC0415
+
+        self.log_to_stderr()
+        runtime = open_runtime(self.settings, command, variables)
+        reconciler = Reconciler(runtime, lease_wait=LEASE_WAIT)
+        try:
+            yield runtime, reconciler
+        finally:
+            reconciler.close()
+            runtime.database.close()
+
+    def workspace(self, runtime: Runtime, specs: Path | None) -> Workspace:
+        """The desired state, loaded."""
+        from reconciler.engine.wiring import open_workspace  # noqa: PLC0415 - the engine, only for who plans or applies
+
+        workspace = open_workspace(runtime, specs)
+        workspace.load()
+        return workspace
+
+    def log_to_stderr(self) -> None:
+        """Warnings and worse to stderr; more with -v."""
+        import logging  # noqa: PLC0415 - 10 ms that --help does not need
+
+        level = {0: logging.ERROR, 1: logging.WARNING, 2: logging.INFO}.get(self.verbosity, logging.DEBUG)
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")

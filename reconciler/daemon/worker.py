@@ -1,0 +1,169 @@
+"""Works through the queue: take a group, look, decide, make changes, give the keys back. Run by `daemon.service`.
+
+Looking and changing have pools of their own, so that neither a hung target nor a long creation holds up the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from reconciler.daemon.backoff import Pace
+from reconciler.daemon.metrics import Metrics
+from reconciler.engine.listener import Listener
+from reconciler.engine.observer import Target
+from reconciler.engine.pool import DaemonPool
+from reconciler.engine.queue import WorkQueue
+from reconciler.engine.reconcile import Looked, PlanRules, Reconciler
+from reconciler.engine.steps import Run
+from reconciler.engine.workspace import Workspace
+from reconciler.model.plan import Change
+from reconciler.model.resource import ResourceRef
+from reconciler.model.result import Result
+from reconciler.store import journal, statuses
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class OpenRun:
+    """A run whose changes are still under way."""
+
+    run: Run
+    left: int
+    good: int = 0
+    bad: int = 0
+
+
+class Worker:
+    """The daemon's workers. dependents_of: who needs a resource, to wake them when it is ready."""
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        workspace: Workspace,
+        metrics: Metrics,
+        dependents_of: Callable[[ResourceRef], Collection[ResourceRef]],
+        listener: Listener,
+    ) -> None:
+        self._reconciler = reconciler
+        self._runtime = reconciler.runtime
+        self._workspace = workspace
+        self._metrics = metrics
+        self._dependents_of = dependents_of
+        self._listener = listener
+        settings = self._runtime.settings
+        self._pace = Pace(settings.unsettled_interval, settings.backoff.min, settings.backoff.max)
+        self._looking = DaemonPool(settings.observers, "look")
+        self._changing = DaemonPool(settings.forks, "change")
+        self._runs = threading.Lock()
+        self.queue = WorkQueue(self._target_of)
+        self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin to hand out work."""
+        self._dispatcher.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Hand out nothing more and wait for what runs. False when something still ran after `timeout` seconds."""
+        self.queue.close()
+        self._dispatcher.join()
+        self._looking.close()
+        self._changing.close()
+        return self._changing.join(timeout)
+
+    def _target_of(self, ref: ResourceRef) -> Target:
+        resource = self._workspace.desired.get(ref)
+        if resource is None:
+            record = self._workspace.records.get(ref)
+            resource = record.resource if record is not None else None
+        kind = self._runtime.kinds.get(ref.kind)
+        return (ref.kind, kind.target(resource) if kind is not None and resource is not None else "")
+
+    def _dispatch(self) -> None:
+        slots = threading.Semaphore(self._runtime.settings.observers)
+        while True:
+            slots.acquire()
+            group = self.queue.take()
+            if group is None:
+                return
+            self._looking.submit(self._look, *group).add_done_callback(lambda _done: slots.release())
+
+    def _look(self, target: Target, refs: list[ResourceRef]) -> None:
+        """One pass over a group."""
+        started = time.monotonic()
+        try:
+            looked = self._reconciler.plan(self._workspace, refs, PlanRules())
+            self.queue.looked(target)
+            self._reconciler.settle(self._workspace, looked)
+            self._hand_on(looked, refs, started)
+        except Exception:  # a store that is locked, a kind that is broken: later again, whatever it was
+            log.exception("a pass over %d resources of %s failed", len(refs), "/".join(target))
+            self.queue.looked(target)
+            for ref in refs:
+                self.queue.done(ref, self._pace.back_off(3))
+
+    def _hand_on(self, looked: Looked, refs: Collection[ResourceRef], started: float) -> None:
+        """Changes to the other pool; everything else back into the queue."""
+        effective = {change.ref for change in looked.plan.effective}
+        ready = [change for change in looked.plan.effective if not effective & set(change.requires)]
+        opened = self._open_run(looked, len(ready)) if ready else None
+        for change in looked.plan.changes:
+            if change.ref in effective:
+                continue
+            self._metrics.looked(change, time.monotonic() - started)
+            self.queue.done(change.ref, self._pace.after_look(change))
+        for ref in effective - {change.ref for change in ready}:
+            self.queue.done(ref, self._pace.shortest)
+        for ref in set(refs) - {change.ref for change in looked.plan.changes}:
+            self.queue.done(ref, None)
+        for change in ready:
+            assert opened is not None
+            self._changing.submit(self._change, opened, change)
+
+    def _open_run(self, looked: Looked, count: int) -> OpenRun:
+        start = journal.RunStart(
+            actor=self._runtime.owner.holder,
+            trigger="daemon",
+            revision=looked.plan.revision,
+            summary=looked.plan.summary(),
+        )
+        run_id = journal.start_run(self._runtime.database, start)
+        return OpenRun(self._reconciler.run_of(run_id, self._workspace, looked.options, self._listener), count)
+
+    def _change(self, opened: OpenRun, change: Change) -> None:
+        """Make one change, then decide when its key is due again."""
+        delay: float | None = self._pace.back_off(3)
+        try:
+            result = self._reconciler.executor.execute(opened.run, change)
+            self._metrics.changed(result)
+            delay = self._after(result)
+            self._close_run(opened, result)
+        except Exception:  # the store may be gone for a while; the key must come back
+            log.exception("%s: the end of its change could not be handled", change.ref)
+        finally:
+            self.queue.done(change.ref, delay)
+
+    def _after(self, result: Result) -> float | None:
+        ref = result.change.ref
+        with self._runtime.database.read() as connection:
+            status = statuses.load(connection, [ref]).get(ref)
+        if status is None:
+            return None
+        if result.verdict in ("ok", "changed"):
+            self.queue.add(self._dependents_of(ref))
+        return self._pace.after_change(result, status.failures)
+
+    def _close_run(self, opened: OpenRun, result: Result) -> None:
+        with self._runs:
+            opened.left -= 1
+            good = result.verdict in ("ok", "changed")
+            opened.good += good
+            opened.bad += not good
+            over = opened.left == 0
+        if over:
+            state = "succeeded" if not opened.bad else ("partial" if opened.good else "failed")
+            journal.end_run(self._runtime.database, opened.run.id, state)

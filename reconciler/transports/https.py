@@ -177,6 +177,7 @@ class _Connection(http.client.HTTPConnection):
                 raise TransientError("AnswerTooLarge", f"{self._access.server} answers with over {MAX_ANSWER_BYTES} B")
         if response.length:  # read1 says nothing of an answer that was cut off
             raise http.client.IncompleteRead(b"", response.length)
+        response.close()  # only then may the connection be used again
         return Answer(response.status, b"".join(parts))
 
 

@@ -26,11 +26,11 @@ from urllib.parse import quote, urlencode
 
 from reconciler.errors import BlockedError, ReconcilerError, TerminalError, TransientError, UnreachableError
 from reconciler.model.secret import SECRET_MARK
+from reconciler.transports import FIELD_MANAGER
 from reconciler.transports.https import Https
 from reconciler.transports.kubeconfig import KubeconfigPolicy as KubeconfigPolicy
 from reconciler.transports.kubeconfig import read_access
 
-FIELD_MANAGER = "reconciler"
 PAGE = 500
 MAX_OBJECTS = 50_000
 _JSON = "application/json"

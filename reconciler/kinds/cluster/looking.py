@@ -1,0 +1,198 @@
+"""What is there of a cluster, in normal form. Called by `ClusterKind.observe`; reads only.
+
+One request to the provider, then on one connection: the namespace `kube-system` (does the API answer, and is it the
+cluster that we recorded), the nodes, and the objects of the manifests (one by one, or by one LIST where there are more
+than a few of a type). While the API cannot be asked because the cluster is stopped or its kubeconfig is not in place,
+what only the API could show is reported as wanted: it is not compared, and putting the cluster right comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.errors import ReconcilerError, TransientError, UnreachableError
+from reconciler.kind import Context
+from reconciler.kinds.cluster import rows
+from reconciler.kinds.cluster.kubeconfigs import compare_file
+from reconciler.kinds.cluster.live import comparable
+from reconciler.kinds.cluster.manifests import objects_of
+from reconciler.kinds.cluster.providers import Found, Provider, provider_named
+from reconciler.kinds.cluster.spec import ClusterSpec
+from reconciler.model.observation import Observation
+from reconciler.model.resource import Resource
+
+if TYPE_CHECKING:
+    from reconciler.transports.kube import KubeTransport
+
+KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
+NODES = "/api/v1/nodes"
+_FEW = 3
+
+
+def look_at(resource: Resource, context: Context) -> Observation:
+    """The cluster of a resource. What could not be asked is unknown, never absent."""
+    spec = ClusterSpec.of(resource)
+    row = rows.read(context.records, spec.name)
+    now = context.now()
+    provider = provider_named(row["provider"] if row is not None else spec.provider)
+    try:
+        found = provider.look(spec.name, row, context)
+        state = None if found is None else _Look(spec, row, provider, found, context).state()
+    except ReconcilerError as error:
+        unreachable = isinstance(error, UnreachableError)
+        return Observation(resource.ref, unknown=error.message, unreachable=unreachable, observed_at=now)
+    return Observation(resource.ref, state=state, observed_at=now)
+
+
+def ready_nodes(api: KubeTransport) -> tuple[int, list[str]]:
+    """How many nodes are ready, and why the others are not."""
+    ready, waiting = 0, []
+    for node in api.list(NODES):
+        conditions = node.get("status", {}).get("conditions") or ()
+        condition: Mapping[str, Any] = next((entry for entry in conditions if entry.get("type") == "Ready"), {})
+        if condition.get("status") == "True":
+            ready += 1
+        else:
+            why = condition.get("reason") or "no Ready condition"
+            waiting.append(f"{node['metadata']['name']}: {why}")
+    return ready, waiting
+
+
+def as_wanted(version: str, wanted: str) -> str:
+    """The wanted version where the found one is one of it: 1.31.5 is 1.31, and v1.31.5."""
+    plain = wanted.removeprefix("v")
+    return wanted if wanted and (version == plain or version.startswith(plain + ".")) else version
+
+
+def cluster_uid(api: KubeTransport) -> str:
+    """The identity of a cluster: the uid of its namespace kube-system. Raises UnreachableError without one."""
+    namespace = api.get(KUBE_SYSTEM)
+    if namespace is None:
+        raise UnreachableError("NotReady", f"{api.server} answers, but has no namespace kube-system yet")
+    return str(namespace["metadata"]["uid"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at one cluster that is there."""
+
+    spec: ClusterSpec
+    row: Mapping[str, Any] | None
+    provider: Provider
+    found: Found
+    context: Context
+
+    def state(self) -> dict[str, Any]:
+        """The normal form."""
+        seen: dict[str, Any] = {"provider": self.provider.name, "state": self._recorded_state()}
+        if self.row is not None:
+            seen |= rows.recorded_fields(self.row)
+        if self.provider.makes:
+            version = as_wanted(self.found.version, self.spec.version)
+            sizes = {"version": version, "servers": self.found.servers, "agents": self.found.agents}
+            seen |= {name: value for name, value in sizes.items() if value not in (None, "")}
+        seen["kubeconfig"] = self._kubeconfig()
+        if self.found.state == "stopped":
+            return seen | {"state": "stopped"} | self._as_wanted()
+        if not self._is_in_place(seen["kubeconfig"]):
+            return seen | self._as_wanted()
+        path, name = self._access()
+        with self.context.kube(path, name) as api:
+            return seen | self._through(api)
+
+    def _recorded_state(self) -> str:
+        return rows.state_of(self.row).value
+
+    def _access(self) -> tuple[Path, str]:
+        if self.row is not None:
+            return rows.kubeconfig_of(self.context.home, self.row)
+        return rows.kubeconfig_path(self.context.home, self.spec.name), ""
+
+    def _is_in_place(self, seen: Any) -> bool:
+        """Whether the recorded kubeconfig is the right one to ask through."""
+        if self.provider.makes:
+            return bool(seen == "current")
+        wanted = {"path": str(self.spec.kubeconfig), "context": self.spec.context}
+        return self.spec.kubeconfig is None or bool(seen == wanted)
+
+    def _kubeconfig(self) -> Any:
+        """For a cluster that we make, whether its file is what it should be; for another one, which is recorded."""
+        if not self.provider.makes:
+            return {"path": self.row["kubeconfig"], "context": self.row["context"]} if self.row is not None else None
+        if self.found.kubeconfig is None:
+            return "current"
+        return compare_file(rows.kubeconfig_path(self.context.home, self.spec.name), self.found.kubeconfig)
+
+    def _as_wanted(self) -> dict[str, Any]:
+        """What cannot be looked at now, as the spec has it."""
+        unseen: dict[str, Any] = {"manifests": objects_of(self.spec.manifests, strict=False)}
+        nodes = self._wanted_nodes()
+        return unseen | ({"ready": {"nodes": nodes}} if nodes else {})
+
+    def _wanted_nodes(self) -> int:
+        if self.spec.nodes is not None:
+            return self.spec.nodes
+        return self.spec.servers + self.spec.agents if self.provider.makes else 0
+
+    def _through(self, api: KubeTransport) -> dict[str, Any]:
+        """What the API shows. Another uid than the recorded one means another cluster."""
+        seen: dict[str, Any] = {}
+        uid, recorded = cluster_uid(api), self.row["cluster_uid"] if self.row is not None else ""
+        if recorded and uid != recorded:
+            if not self.provider.makes:
+                message = f"{api.server} is another cluster (uid {uid}) than the one that was taken in ({recorded})"
+                raise TransientError("AnotherCluster", message)
+            seen["state"] = "unknown"
+        nodes = self._wanted_nodes()
+        if nodes:
+            seen["ready"] = {"nodes": min(ready_nodes(api)[0], nodes)}
+        return seen | {"manifests": self._manifests(api)}
+
+    def _manifests(self, api: KubeTransport) -> dict[str, Any]:
+        """The live objects of all that the spec wants and of all that we applied before."""
+        wanted = objects_of(self.spec.manifests, strict=False)
+        paths = rows.inventory_of(self.row)
+        for key, manifest in wanted.items():
+            if key not in paths:
+                path = _path_of(api, manifest)
+                if path is not None:
+                    paths[key] = path
+        live = _fetch(api, set(paths.values()))
+        seen: dict[str, Any] = {}
+        for key, path in paths.items():
+            there = live.get(path)
+            if there is not None and not (key in wanted and there["metadata"].get("deletionTimestamp")):
+                seen[key] = comparable(there, wanted.get(key, {}))
+        return seen
+
+
+def _path_of(api: KubeTransport, manifest: Mapping[str, Any]) -> str | None:
+    metadata = manifest["metadata"]
+    try:
+        return api.resource_path(
+            manifest["apiVersion"], manifest["kind"], metadata.get("namespace", ""), metadata["name"]
+        )
+    except UnreachableError:
+        raise
+    except TransientError as error:
+        if error.reason != "UnknownType":
+            raise
+        return None
+
+
+def _fetch(api: KubeTransport, paths: set[str]) -> dict[str, Mapping[str, Any]]:
+    """The objects at these paths, those that are there."""
+    by_collection: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        by_collection.setdefault(path.rpartition("/")[0], []).append(path)
+    live: dict[str, Mapping[str, Any]] = {}
+    for collection, members in by_collection.items():
+        if len(members) <= _FEW:
+            live |= {path: there for path in members if (there := api.get(path)) is not None}
+        else:
+            listed = {f"{collection}/{entry['metadata']['name']}": entry for entry in api.list(collection)}
+            live |= {path: listed[path] for path in members if path in listed}
+    return live

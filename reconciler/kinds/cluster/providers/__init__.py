@@ -1,0 +1,87 @@
+"""The providers: every module here with a `PROVIDER`. A provider knows one way in which clusters come to be.
+
+Adding one is adding a module; the schema's `provider` takes its name, and the steps stay as they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Protocol
+
+from reconciler.errors import TerminalError
+from reconciler.kind import Context
+from reconciler.kinds.cluster.spec import ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A cluster as its provider knows it.
+
+    state: `stopped` also when just the provider's own process is down. kubeconfig: the document that reaches it, None
+    when nobody knows while it is stopped, and for a provider whose kubeconfig is given by the spec.
+    """
+
+    state: Literal["running", "stopped"]
+    version: str = ""
+    servers: int | None = None
+    agents: int | None = None
+    server: str = ""
+    kubeconfig: Mapping[str, Any] | None = None
+
+
+class Provider(Protocol):
+    """One way in which clusters come to be. Every method may be called again after it was carried out.
+
+    name: as in `spec.provider`. makes: False when it never creates or deletes a cluster.
+    """
+
+    name: str
+    makes: bool
+
+    def preflight(self, spec: ClusterSpec, context: Context) -> None:
+        """Raise TerminalError naming what is missing."""
+        ...
+
+    def look(self, name: str, row: Mapping[str, Any] | None, context: Context) -> Found | None:
+        """What is there, None for nothing. Reads only. row: what we recorded, to tell `stopped` from `gone`."""
+        ...
+
+    def create(self, spec: ClusterSpec, context: Context) -> None:
+        """Create the cluster, or do nothing when it is there."""
+        ...
+
+    def start(self, spec: ClusterSpec, context: Context) -> None:
+        """Start a stopped cluster."""
+        ...
+
+    def scale(self, spec: ClusterSpec, context: Context) -> None:
+        """Bring it to the spec's servers and agents."""
+        ...
+
+    def delete(self, name: str, context: Context) -> None:
+        """Delete it, with all that was made for it; nothing to do when it is not there."""
+        ...
+
+
+@cache
+def providers() -> Mapping[str, Provider]:
+    """All providers by name, sorted."""
+    found: dict[str, Provider] = {}
+    for entry in sorted(pkgutil.iter_modules(__path__), key=lambda entry: entry.name):
+        provider: Provider | None = getattr(importlib.import_module(f"{__name__}.{entry.name}"), "PROVIDER", None)
+        if provider is not None:
+            found[provider.name] = provider
+    return found
+
+
+def provider_named(name: str) -> Provider:
+    """The provider. Raises TerminalError when there is none of this name."""
+    try:
+        return providers()[name]
+    except KeyError:
+        known = ", ".join(providers())
+        raise TerminalError("UnknownProvider", f"there is no provider {name}; there are {known}") from None

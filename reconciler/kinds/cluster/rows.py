@@ -1,0 +1,125 @@
+"""The row of a cluster: read, moved on from state to state, failed. Called by the steps and by `observe`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import TransientError
+from reconciler.kind import Context, Records
+from reconciler.kinds.cluster.states import State, path
+
+TABLE = "clusters"
+PORT_COLUMNS = {"nodePort": "node_port", "pfPort": "pf_port", "httpPort": "http_port", "httpsPort": "https_port"}
+RECORD_ATTEMPTS = 3
+_ERROR_LENGTH = 4000
+
+Row = Mapping[str, Any]
+
+
+def read(records: Records, name: str) -> Row | None:
+    """The row of a cluster, or None."""
+    return records.get(TABLE, name=name)
+
+
+def state_of(row: Row | None) -> State:
+    """Its `actual_state`; UNKNOWN without a row."""
+    return State(row["actual_state"]) if row is not None else State.UNKNOWN
+
+
+def advance(
+    context: Context, name: str, target: State, values: Mapping[str, Any] | None = None, *, through: State | None = None
+) -> None:
+    """Move the row along allowed edges to `target` and set `values`, in one transaction. Makes the row if need be.
+
+    through: a state to pass on the way even where there is no need to.
+    """
+    with context.records.transaction() as records:
+        row = read(records, name)
+        first = path(state_of(row), through or state_of(row))
+        passed = (*first, *path(through or state_of(row), target))
+        now = context.now()
+        stamped = {**_kept(row), "updated_at": now} if row is not None else {"updated_at": now, "created_at": now}
+        state = {"actual_state": target.value, "status": target.value}
+        records.put(TABLE, {"name": name}, {**stamped, **(values or {}), **state})
+    if passed:
+        context.log(f"{name}: {' -> '.join((state_of(row), *passed))}\n")
+
+
+def change(context: Context, name: str, values: Mapping[str, Any]) -> None:
+    """Set columns of an existing row; its state stays."""
+    with context.records.transaction() as records:
+        row = read(records, name)
+        if row is None:
+            raise TransientError("NoRecord", f"the record of {name} is gone")
+        records.put(TABLE, {"name": name}, {**_kept(row), **values, "updated_at": context.now()})
+
+
+def fail(context: Context, name: str, message: str) -> None:
+    """The row says `failed` and why. A cluster without a row stays without one."""
+    if read(context.records, name) is not None:
+        advance(context, name, State.FAILED, {"reconcile_error": message[-_ERROR_LENGTH:]})
+
+
+def write_surely(context: Context, write: Callable[[], None]) -> None:
+    """Call `write` up to three times while the database does not take it; every attempt is logged."""
+    for attempt in range(1, RECORD_ATTEMPTS + 1):
+        context.log(f"writing the record, attempt {attempt} of {RECORD_ATTEMPTS}\n")
+        try:
+            write()
+            return
+        except TransientError as error:
+            if attempt == RECORD_ATTEMPTS:
+                raise
+            context.log(f"attempt {attempt} failed: {error}\n")
+            context.sleep(0.5 * attempt)
+
+
+def _kept(row: Row) -> dict[str, Any]:
+    """What must not be null and has no default: an upsert is an insert first, even where it ends as an update."""
+    return {"provider": row["provider"]}
+
+
+def recorded_fields(row: Row) -> dict[str, Any]:
+    """What of the desired state only the row can show, in normal form."""
+    ports = {name: row[column] for name, column in PORT_COLUMNS.items() if row[column] is not None}
+    return {
+        "role": row["role"],
+        "environment": row["environment"],
+        "description": row["description"],
+        "ports": ports,
+    }
+
+
+def columns_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round: columns for the fields of a normal form."""
+    ports = wanted.get("ports", {})
+    return {
+        "role": wanted.get("role", "business"),
+        "environment": wanted.get("environment", ""),
+        "description": wanted.get("description", ""),
+        **{column: ports.get(name) for name, column in PORT_COLUMNS.items()},
+    }
+
+
+def inventory_of(row: Row | None) -> dict[str, str]:
+    """What we applied: API path by manifest key, in the order in which it was applied."""
+    return {entry["key"]: entry["path"] for entry in json.loads(row["inventory"])} if row is not None else {}
+
+
+def inventory_column(inventory: Mapping[str, str]) -> dict[str, str]:
+    """`inventory_of`, the other way round."""
+    return {"inventory": json.dumps([{"key": key, "path": place} for key, place in inventory.items()])}
+
+
+def kubeconfig_path(home: Path, name: str) -> Path:
+    """Where the kubeconfig of a cluster that we made lies."""
+    return home / "kubeconfigs" / f"{name}.yaml"
+
+
+def kubeconfig_of(home: Path, row: Row) -> tuple[Path, str]:
+    """The kubeconfig to use for a cluster with this row, and the context in it ("" for its current one)."""
+    own = kubeconfig_path(home, row["name"])
+    return (Path(row["kubeconfig"]) if row["kubeconfig"] else own), row["context"]

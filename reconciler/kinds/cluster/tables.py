@@ -1,0 +1,46 @@
+"""The table `clusters`: what we know of each cluster. Columns of the predecessor first, so that its readers still work.
+
+Only `rows` reads and writes it, through `Context.records`. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double, Integer, MetaData, SmallInteger, String, Table, UniqueConstraint
+
+from reconciler.store.tables import NAMING, LongText, Serial
+
+metadata = MetaData(naming_convention=NAMING)
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("name", String(63), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("subnet", String(64)),
+    Column("node_port", Integer),
+    Column("pf_port", Integer),
+    Column("http_port", Integer),
+    Column("https_port", Integer),
+    Column("server_ip", String(64)),
+    Column("status", String(16), nullable=False, default="unknown", doc="the same as actual_state"),
+    Column("desired_state", String(16), nullable=False, default="present", doc="present, absent"),
+    Column("actual_state", String(16), nullable=False, default="unknown", doc="see states.State"),
+    Column("last_reconciled_at", Double, doc="last verified"),
+    Column("reconcile_error", LongText, doc="why actual_state is failed"),
+    Column("created_at", Double),
+    Column("updated_at", Double),
+    Column("version", String(32), nullable=False, default=""),
+    Column("servers", Integer),
+    Column("agents", Integer),
+    Column("role", String(16), nullable=False, default="business", doc="business, management"),
+    Column("environment", String(63), nullable=False, default=""),
+    Column("description", String(512), nullable=False, default=""),
+    Column("cluster_uid", String(64), nullable=False, default="", doc="uid of the namespace kube-system"),
+    Column("server", String(255), nullable=False, default="", doc="URL of the API"),
+    Column("kubeconfig", String(1024), nullable=False, default="", doc="path of the kubeconfig to use"),
+    Column("context", String(255), nullable=False, default="", doc="context in it, empty for its current one"),
+    Column("created_by_us", SmallInteger, nullable=False, default=0),
+    Column("inventory", LongText, nullable=False, default="[]", doc="JSON: [{key, path}] of the objects we applied"),
+    UniqueConstraint("name"),
+)

@@ -109,7 +109,7 @@ class Application:
         from reconciler.store.journal import RunStart  # noqa: PLC0415
 
         start = RunStart(
-            actor=self.runtime.owner.holder,
+            owner=self.runtime.owner,
             trigger="apply",
             revision=looked.plan.revision,
             summary=looked.plan.summary(),

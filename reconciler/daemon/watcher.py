@@ -46,6 +46,11 @@ class Watcher(FileSystemEventHandler):
         self._observer.join()
         self._thread.join()
 
+    @property
+    def running(self) -> bool:
+        """True between `start` and `stop`."""
+        return self._thread.is_alive()
+
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Anything but a read counts; whether it matters is the loader's business."""
         if event.event_type in _READS:

@@ -39,21 +39,20 @@ class OpenRun:
 
 
 class Worker:
-    """The daemon's workers. dependents_of: who needs a resource, to wake them when it is ready."""
+    """The daemon's workers. dependents_of: who needs a resource, to wake them when it is ready; set before `start`."""
 
     def __init__(
         self,
         reconciler: Reconciler,
         workspace: Workspace,
         metrics: Metrics,
-        dependents_of: Callable[[ResourceRef], Collection[ResourceRef]],
         listener: Listener,
     ) -> None:
         self._reconciler = reconciler
         self._runtime = reconciler.runtime
         self._workspace = workspace
         self._metrics = metrics
-        self._dependents_of = dependents_of
+        self.dependents_of: Callable[[ResourceRef], Collection[ResourceRef]] = lambda _ref: ()
         self._listener = listener
         settings = self._runtime.settings
         self._pace = Pace(settings.unsettled_interval, settings.backoff.min, settings.backoff.max)
@@ -126,7 +125,7 @@ class Worker:
 
     def _open_run(self, looked: Looked, count: int) -> OpenRun:
         start = journal.RunStart(
-            actor=self._runtime.owner.holder,
+            owner=self._runtime.owner,
             trigger="daemon",
             revision=looked.plan.revision,
             summary=looked.plan.summary(),
@@ -154,7 +153,7 @@ class Worker:
         if status is None:
             return None
         if result.verdict in ("ok", "changed"):
-            self.queue.add(self._dependents_of(ref))
+            self.queue.add(self.dependents_of(ref))
         return self._pace.after_change(result, status.failures)
 
     def _close_run(self, opened: OpenRun, result: Result) -> None:

@@ -1,10 +1,10 @@
 """The work queue: keys, never events. The whole concurrency story of the daemon stands here.
 
-A key is in at most one place: waiting (with the time at which it is due), ready (due, in its target's group), or
-taken. Adding a key that waits keeps the earlier time; adding one that is taken makes it due again as soon as it is given
-back, so nothing is ever dropped and no two workers have the same key. Due keys are handed out in groups of one kind and
-target, because looking costs one call a group; while a group is being looked at, its target's other keys wait for the
-next group.
+A key is in at most one place: waiting (with the time when it is due), ready (due, in its target's group), or taken.
+Adding a key that waits keeps the earlier time; adding one that is taken makes it due again as soon as it is given back,
+so nothing is ever dropped and no two workers have the same key. Due keys are handed
+out in groups of one kind and target, because looking costs one call a group; while a group is being looked at, its
+target's other keys wait for the next group.
 """
 
 from __future__ import annotations

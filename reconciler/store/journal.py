@@ -7,7 +7,7 @@ may not have happened. Everything about a resource is written through `Lease.fen
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from reconciler.model.plan import Change, PlannedStep
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
 from reconciler.store.database import Database
-from reconciler.store.leases import Lease, boot_id
+from reconciler.store.leases import Lease, Owner, boot_id, is_dead
 from reconciler.store.tables import approvals, changes, consumed_plans, processes, runs, statuses, step_logs, steps
 
 INTERRUPTED = "Interrupted"
@@ -38,7 +38,7 @@ class Orphan:
 class RunStart:
     """What is known when a run starts. plan: as JSON, or None. plan_digest: of the plan file that it uses up, or ""."""
 
-    actor: str
+    owner: Owner
     trigger: str
     revision: str = ""
     summary: str = ""
@@ -51,7 +51,10 @@ def start_run(database: Database, start: RunStart) -> int:
     with database.write() as connection:
         now = database.now(connection)
         values = {
-            "actor": start.actor[:128],
+            "actor": start.owner.holder[:128],
+            "boot_id": start.owner.boot_id,
+            "pid": start.owner.pid,
+            "pid_start": start.owner.pid_start,
             "trigger": start.trigger,
             "revision": start.revision,
             "state": "running",
@@ -173,12 +176,14 @@ def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
         return open_ids
 
 
-def close_dead_runs(database: Database, run_ids: Sequence[int]) -> None:
-    """Mark runs whose process is gone as interrupted."""
+def close_runs_of_the_dead(database: Database) -> int:
+    """Mark runs whose process is provably gone as interrupted. Returns how many."""
     with database.write() as connection:
+        open_runs = connection.execute(select(runs).where(runs.c.state == "running")).all()
+        dead = [row.id for row in open_runs if is_dead(row)]
         values = {"state": "interrupted", "ended_at": database.now(connection)}
-        chosen = update(runs).where(runs.c.id.in_(list(run_ids)), runs.c.state == "running")
-        connection.execute(chosen.values(values))
+        connection.execute(update(runs).where(runs.c.id.in_(dead)).values(values))
+    return len(dead)
 
 
 def note_process(lease: Lease, step_id: int | None, pgid: int, start_time: int, argv: str) -> int:

@@ -111,7 +111,7 @@ def acquire(database: Database, name: str, owner: Owner, ttl: float = TTL) -> Le
     with database.write() as connection:
         now = database.now(connection)
         row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-        if row is not None and row.owner and row.expires_at > now and not _is_dead(row):
+        if row is not None and row.owner and row.expires_at > now and not is_dead(row):
             since = datetime.fromtimestamp(row.acquired_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             raise LeaseHeldError("LeaseHeld", f"{name} is held by {row.holder} since {since}")
         epoch = 1 if row is None else row.epoch + 1
@@ -129,7 +129,7 @@ def acquire(database: Database, name: str, owner: Owner, ttl: float = TTL) -> Le
     return Lease(database, name, owner, epoch, ttl)
 
 
-def _is_dead(row: Row[Any]) -> bool:
+def is_dead(row: Row[Any]) -> bool:
     """True only when it is proven: same boot, same pid namespace, and no such process any more."""
     return bool(row.boot_id == boot_id() and process_start(row.pid) != row.pid_start)
 

@@ -105,6 +105,16 @@ def resume(connection: Connection, ref: ResourceRef) -> bool:
     return connection.execute(chosen.values(values)).rowcount == 1
 
 
+def overdue_suspensions(connection: Connection, now: float) -> dict[ResourceRef, str]:
+    """Suspensions by hand that outlived their time, each with a sentence that says so."""
+    chosen = select(statuses.c.kind, statuses.c.name, statuses.c.suspend_reason, statuses.c.suspend_by)
+    rows = connection.execute(chosen.where(statuses.c.suspend_until < now))
+    return {
+        ResourceRef(row.kind, row.name): f"suspended by {row.suspend_by} for longer than planned: {row.suspend_reason}"
+        for row in rows
+    }
+
+
 def approve(database: Database, connection: Connection, ref: ResourceRef, fingerprint: str, actor: str) -> None:
     """Allow exactly the change with this fingerprint, once."""
     key = {"kind": ref.kind, "name": ref.name, "fingerprint": fingerprint}

@@ -1,0 +1,50 @@
+"""daemon: start the service in the foreground."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from reconciler.cli.session import Session
+from reconciler.cli.variables import variables_option
+
+
+@click.command(short_help="Watch the specs and keep everything as they say.")
+@click.argument("specs", required=False)
+@variables_option
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
+@click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")
+@click.option("--interval", metavar="DURATION", help="How often to look at what is not as desired yet.")
+@click.pass_obj
+def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **asked: Any) -> int:
+    """Watch SPECS, heal drift, and serve the page, until SIGTERM.
+
+    \b
+    Example:
+      reconciler daemon specs/
+    """
+    from dataclasses import replace  # noqa: PLC0415 - the daemon's own modules, only for the daemon
+
+    from reconciler.daemon.service import Service  # noqa: PLC0415
+    from reconciler.engine.wiring import open_runtime, open_workspace  # noqa: PLC0415
+    from reconciler.errors import UsageError  # noqa: PLC0415
+    from reconciler.model.duration import parse_duration  # noqa: PLC0415
+
+    settings = session.settings
+    if asked["port"] is not None:
+        settings = replace(settings, web=replace(settings.web, port=asked["port"]))
+    if asked["prune"] is not None:
+        settings = replace(settings, prune=asked["prune"])
+    if asked["interval"] is not None:
+        try:
+            settings = replace(settings, unsettled_interval=parse_duration(asked["interval"]))
+        except ValueError as error:
+            raise UsageError("BadDuration", str(error)) from error
+    path = session.specs(specs)
+    runtime = open_runtime(settings, "daemon", variables)
+    try:
+        service = Service(runtime, open_workspace(runtime, path), path)
+        return service.run(lambda url: click.echo(f"page: {url}"))
+    finally:
+        runtime.database.close()

@@ -98,7 +98,7 @@ class Api:
         if request.method == "GET":
             return self._get(request, target)
         if request.method == "PUT":
-            body, options = requests.parse_body(request), requests.write_options(request)
+            body, options = self._body(request), requests.write_options(request)
             return self._written(request, target, writes.replace_object(self.cluster, target, body, options))
         if request.method == "PATCH":
             return self._written(request, target, self._patch(request, target))
@@ -106,11 +106,14 @@ class Api:
             return self._delete(request, target)
         raise statuses.method_not_allowed()
 
+    def _body(self, request: Request) -> Any:
+        return requests.parse_body(request, self.cluster.catalog.components)
+
     def _collection(self, request: Request, target: Target) -> Answer:
         if request.method == "GET":
             return self._list(request, target)
         if request.method == "POST" and (target.namespace or not target.type.namespaced):
-            body, options = requests.parse_body(request), requests.write_options(request)
+            body, options = self._body(request), requests.write_options(request)
             return self._written(request, target, writes.create(self.cluster, target, body, options))
         if request.method == "DELETE":
             return self._delete_collection(request, target)
@@ -139,7 +142,7 @@ class Api:
         allowed = [one for one in requests.PATCH_TYPES if not (target.type.custom and one == writes.STRATEGIC_PATCH)]
         if media_type not in allowed:
             raise statuses.unsupported_media_type(media_type, allowed)
-        body = requests.parse_body(request)
+        body = self._body(request)
         if media_type == writes.APPLY_PATCH:
             return writes.apply_object(self.cluster, target, body, requests.write_options(request, apply=True))
         return writes.patch_object(self.cluster, target, media_type, body, requests.write_options(request))
@@ -147,7 +150,7 @@ class Api:
     def _scale(self, request: Request, target: Target) -> Answer:
         if request.method == "GET":
             return _json(200, encode(scale.read_scale(self.cluster, target)))
-        body = requests.parse_body(request)
+        body = self._body(request)
         if request.method == "PUT":
             return _written_scale(
                 scale.write_scale(self.cluster, target, lambda _: body, requests.write_options(request))
@@ -163,9 +166,7 @@ class Api:
 
     def _delete(self, request: Request, target: Target) -> Answer:
         live = writes.find(self.cluster, target)
-        options = deletion.read_options(
-            requests.parse_body(request), request.query, dry_run=requests.is_dry_run(request)
-        )
+        options = deletion.read_options(self._body(request), request.query, dry_run=requests.is_dry_run(request))
         value, gone = deletion.delete_object(self.cluster, target.type, live, options)
         if not gone or target.type.returns_deleted:
             return _json(200, rendering.render_object(target.type, value, rendering.PLAIN))
@@ -176,9 +177,7 @@ class Api:
         if target.type.namespaced and not target.namespace:
             raise statuses.method_not_allowed()
         selection = reading.read_selection(target.type, target.namespace, request.query)
-        options = deletion.read_options(
-            requests.parse_body(request), request.query, dry_run=requests.is_dry_run(request)
-        )
+        options = deletion.read_options(self._body(request), request.query, dry_run=requests.is_dry_run(request))
         state = self.cluster.state
         found = [one for one in state.select(target.type.resource, target.namespace) if selection.accepts(one)]
         for stored in found:

@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
 
 def bind_port(port: int) -> socket.socket:
     """A socket on 127.0.0.1:`port` (0: any free one). OSError when it is taken."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets NODELAY by this number
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))

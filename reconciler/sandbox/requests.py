@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from reconciler.sandbox import statuses
+from reconciler.sandbox import protobuf, statuses
 from reconciler.sandbox.resources import Registry
 from reconciler.sandbox.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Target, WriteOptions
 
@@ -64,11 +64,13 @@ def resolve(registry: Registry, path: str) -> Target | None:
     return Target(found, namespace, name, subresource) if served.get(subresource) else None
 
 
-def parse_body(request: Request) -> Any:
-    """The body as JSON values; YAML where the type says so. ApiError 400, 415."""
+def parse_body(request: Request, components: Mapping[str, Any]) -> Any:
+    """The body as JSON values; YAML and protobuf where the type says so. ApiError 400, 415."""
     if not request.body.strip():
         return None
     media_type = request.media_type
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(request.body, components)
     if media_type and not media_type.endswith("json") and media_type not in (*_YAML_TYPES, "*/*"):
         raise statuses.unsupported_media_type(media_type, ["application/json", "application/yaml"])
     try:

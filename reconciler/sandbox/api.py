@@ -30,7 +30,7 @@ from reconciler.sandbox.reading import Pages, Selection
 from reconciler.sandbox.requests import Request
 from reconciler.sandbox.state import encode
 from reconciler.sandbox.statuses import ApiError
-from reconciler.sandbox.writes import Target, Written
+from reconciler.sandbox.targets import Target, Written
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

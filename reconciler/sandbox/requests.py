@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 
 from reconciler.sandbox import protobuf, statuses
 from reconciler.sandbox.resources import Registry
-from reconciler.sandbox.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Target, WriteOptions
+from reconciler.sandbox.targets import Target, WriteOptions
+from reconciler.sandbox.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 LARGEST_BODY = 3 * 1024 * 1024
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)

@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.sandbox import statuses, writes
 from reconciler.sandbox.cluster import Cluster
 from reconciler.sandbox.resources import ScalePaths
-from reconciler.sandbox.writes import Target, WriteOptions, Written
+from reconciler.sandbox.targets import Target, WriteOptions, Written
 
 
 def read_scale(cluster: Cluster, target: Target) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def sync_deployment(cluster: Cluster, deployment: Stored) -> None:
             current = _create_set(cluster, deployment, sets, wanted)
         elif _replicas(current) != wanted:
             current = _scale(cluster, current, wanted)
+        if current is not None:
+            current = _renew_revision(cluster, current, older)
         if current is not None and _ready(current) >= wanted:
             older = [_scale(cluster, one, 0) for one in older]
             _forget_history(cluster, older, int(spec.get("revisionHistoryLimit", 10)))
@@ -139,6 +141,16 @@ def _create_set(cluster: Cluster, deployment: Stored, sets: list[Stored], replic
         "status": {"replicas": 0},
     }
     return cluster.state.write(key, value)
+
+
+def _renew_revision(cluster: Cluster, current: Stored, older: list[Stored]) -> Stored:
+    """A template that is used again counts as the newest revision."""
+    newest = max((_revision(one) for one in older), default=0)
+    if _revision(current) > newest:
+        return current
+    value = current.copy()
+    value["metadata"].setdefault("annotations", {})[REVISION] = str(newest + 1)
+    return cluster.state.write(current.key, value)
 
 
 def _forget_history(cluster: Cluster, older: list[Stored], limit: int) -> None:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from reconciler.errors import SpecError
-from reconciler.sandbox import allocation, builtin_rules, custom_resources, deletion, objects, statuses
+from reconciler.sandbox import admission, allocation, builtin_rules, deletion, objects, statuses
 from reconciler.sandbox.apply import ApplyConflictError, apply_configuration
 from reconciler.sandbox.cluster import Cluster
-from reconciler.sandbox.decoding import Decoded, decode, prune
+from reconciler.sandbox.decoding import prune
 from reconciler.sandbox.managed import Actor, track_update
 from reconciler.sandbox.patches import PatchError, json_patch, merge_patch
 from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, SERVICES, ResourceType
 from reconciler.sandbox.state import Stored
 from reconciler.sandbox.strategic import strategic_merge
-from reconciler.sandbox.validation import Cause, check
+from reconciler.sandbox.targets import Target, WriteOptions, Written
+from reconciler.sandbox.validation import Cause
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -30,91 +31,13 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a request addresses; name "" for a collection."""
-
-    type: ResourceType
-    namespace: str
-    name: str = ""
-    subresource: str = ""
-
-    @property
-    def resource(self) -> str:
-        """How messages name the type."""
-        return self.type.qualified
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """Query parameters of a write. validation: Strict | Warn | Ignore."""
-
-    manager: str = "unknown"
-    dry_run: bool = False
-    validation: str = "Warn"
-    force: bool = False
-
-
-@dataclass(slots=True)
-class Written:
-    """The object after a write, whether the write created it, and the warnings that go with the answer."""
-
-    value: dict[str, Any]
-    created: bool = False
-    warnings: list[str] = field(default_factory=list)
-
-
 def create(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
     """POST: a new object. ApiError 400, 404 (namespace), 409, 422."""
     objects.check_identity(target.type, body, target.namespace, target.name)
-    _check_place(cluster, target)
+    admission.check_place(cluster, target)
     warnings: list[str] = []
-    value = _decoded(cluster, target.type, body, options, warnings)
+    value = admission.decoded(cluster, target.type, body, options, warnings)
     return _store_new(cluster, target, value, options, warnings)
-
-
-def _check_place(cluster: Cluster, target: Target) -> None:
-    if target.type.namespaced:
-        namespace = cluster.state.get(NAMESPACES.key("", target.namespace))
-        if namespace is None:
-            raise statuses.not_found(NAMESPACES.qualified, target.namespace)
-        if "deletionTimestamp" in namespace.value["metadata"]:
-            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            cause = Cause(
-                "NamespaceTerminating", f"namespace {target.namespace} is being terminated", "metadata.namespace"
-            )
-            raise statuses.forbidden(target.resource, target.name, why, [cause])
-    if target.type.custom and "deletionTimestamp" in cluster.definition(target.type)["metadata"]:
-        raise statuses.method_not_allowed()
-
-
-def _decoded(
-    cluster: Cluster, resource_type: ResourceType, body: Any, options: WriteOptions, warnings: list[str]
-) -> dict[str, Any]:
-    decoded = decode(cluster.node(resource_type), body)
-    if decoded.mismatches:
-        path, expected, found = decoded.mismatches[0]
-        raise statuses.bad_request(
-            f"{_cannot(resource_type)}: json: cannot unmarshal {found} into Go struct field {path} of type {expected}"
-        )
-    _judge_unknown(resource_type, decoded, options, warnings)
-    value: dict[str, Any] = decoded.value
-    return value
-
-
-def _cannot(resource_type: ResourceType) -> str:
-    return f'{resource_type.kind} in version "{resource_type.version}" cannot be handled as a {resource_type.kind}'
-
-
-def _judge_unknown(resource_type: ResourceType, decoded: Decoded, options: WriteOptions, warnings: list[str]) -> None:
-    if not decoded.unknown or options.validation == "Ignore":
-        return
-    sentences = [f'unknown field "{path}"' for path in decoded.unknown]
-    if options.validation == "Strict":
-        joined = ", ".join(sentences)
-        prefix = "" if resource_type.custom else f"{_cannot(resource_type)}: "
-        raise statuses.bad_request(f"{prefix}strict decoding error: {joined}")
-    warnings.extend(sentences)
 
 
 def _store_new(
@@ -133,8 +56,8 @@ def _store_new(
         value.pop("status", None)
     if resource_type.resource in builtin_rules.INITIAL_STATUS:
         value["status"] = copy.deepcopy(builtin_rules.INITIAL_STATUS[resource_type.resource])
-    _fill_dependent_defaults(resource_type, value)
-    _check_value(cluster, resource_type, None, value)
+    admission.fill_dependent_defaults(resource_type, value)
+    admission.check_value(cluster, resource_type, None, value)
     key = resource_type.key(target.namespace, value["metadata"]["name"])
     if cluster.state.get(key) is not None:
         raise statuses.already_exists(target.resource, key.name)
@@ -144,7 +67,7 @@ def _store_new(
         actor = _actor(target, options, "Update")
         managed_fields = track_update(cluster.node(resource_type), None, _without_status(resource_type, value), actor)
     value["metadata"]["managedFields"] = managed_fields
-    _establish(cluster, resource_type, value, options, warnings)
+    admission.establish(cluster, resource_type, value, options, warnings)
     if options.dry_run:
         return Written(value, True, warnings)
     stored = cluster.state.write(key, value)
@@ -157,51 +80,8 @@ def _without_status(resource_type: ResourceType, value: dict[str, Any]) -> dict[
     return {key: part for key, part in value.items() if key != "status"} if resource_type.status else value
 
 
-def _fill_dependent_defaults(resource_type: ResourceType, value: dict[str, Any]) -> None:
-    rule = builtin_rules.DEFAULTS.get(resource_type.resource)
-    if rule is not None:
-        rule(value)
-    if resource_type.resource == DEFINITIONS.resource:
-        custom_resources.default_names(value)
-
-
-def _check_value(
-    cluster: Cluster, resource_type: ResourceType, live: dict[str, Any] | None, value: dict[str, Any]
-) -> None:
-    causes = list(objects.check_metadata(resource_type, value["metadata"]))
-    checked = value if resource_type.custom else {key: part for key, part in value.items() if key != "status"}
-    causes += list(check(cluster.node(resource_type), checked))
-    if resource_type.resource in builtin_rules.CHECKS:
-        causes += list(builtin_rules.CHECKS[resource_type.resource](value))
-    if resource_type.resource == DEFINITIONS.resource and not causes:
-        causes += list(custom_resources.check_definition(value))
-    if live is not None and resource_type.resource in builtin_rules.UPDATE_CHECKS:
-        causes += list(builtin_rules.UPDATE_CHECKS[resource_type.resource](live, value))
-    if causes:
-        unique = list(dict.fromkeys(causes))
-        group_kind = (resource_type.group, resource_type.kind)
-        raise statuses.invalid(group_kind, str(value["metadata"].get("name", "")), unique)
-
-
 def _actor(target: Target, options: WriteOptions, operation: str) -> Actor:
     return Actor(options.manager, operation, target.type.api_version, target.subresource, objects.now())
-
-
-def _establish(
-    cluster: Cluster, resource_type: ResourceType, value: dict[str, Any], options: WriteOptions, warnings: list[str]
-) -> None:
-    if resource_type.resource != DEFINITIONS.resource:
-        return
-    spec = value["spec"]
-    for other in cluster.registry:
-        same_group = other.group == spec["group"]
-        if same_group and other.kind == spec["names"]["kind"] and other.plural != spec["names"]["plural"]:
-            field_path = "spec.names.kind"
-            cause = Cause("FieldValueInvalid", f'Invalid value: "{other.kind}": is already in use', field_path)
-            raise statuses.invalid((resource_type.group, resource_type.kind), value["metadata"]["name"], [cause])
-    custom_resources.establish(value)
-    if options.validation != "Ignore" and custom_resources.uses_cel(spec["versions"]):
-        warnings.append("x-kubernetes-validations: CEL rules are kept but not evaluated by this server")
 
 
 def replace_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
@@ -215,7 +95,7 @@ def replace_object(cluster: Cluster, target: Target, body: Any, options: WriteOp
         )
         raise statuses.invalid((target.type.group, target.type.kind), target.name, [cause])
     warnings: list[str] = []
-    value = _decoded(cluster, target.type, body, options, warnings)
+    value = admission.decoded(cluster, target.type, body, options, warnings)
     return _store_update(cluster, target, live, value, options, warnings)
 
 
@@ -253,7 +133,7 @@ def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, o
         ) from error
     objects.check_identity(target.type, patched, target.namespace, target.name)
     warnings: list[str] = []
-    value = _decoded(cluster, target.type, patched, options, warnings)
+    value = admission.decoded(cluster, target.type, patched, options, warnings)
     return _store_update(cluster, target, live, value, options, warnings)
 
 
@@ -269,7 +149,7 @@ def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOpti
             raise statuses.not_found(target.resource, target.name)
         if metadata.get("resourceVersion"):
             raise statuses.conflict(target.resource, target.name)
-        _check_place(cluster, target)
+        admission.check_place(cluster, target)
     node = cluster.node(target.type)
     configuration = _configuration(cluster, target, body)
     base = None if live is None else in_version(target.type, live.copy())
@@ -282,7 +162,7 @@ def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOpti
         raise _untyped(target, error.message) from error
     value = {"apiVersion": target.type.api_version, "kind": target.type.kind, **applied.value}
     warnings: list[str] = []
-    value = _decoded(cluster, target.type, value, replace(options, validation="Ignore"), warnings)
+    value = admission.decoded(cluster, target.type, value, replace(options, validation="Ignore"), warnings)
     if live is None:
         value.setdefault("metadata", {})["name"] = target.name
         return _store_new(cluster, target, value, options, warnings, managed_fields=applied.managed_fields)
@@ -332,8 +212,8 @@ def _store_update(
     _check_preconditions(target, before, value)
     value = _keep_what_stays(target, before, value)
     if target.subresource != "status":
-        _fill_dependent_defaults(resource_type, value)
-    _check_value(cluster, resource_type, before, value)
+        admission.fill_dependent_defaults(resource_type, value)
+    admission.check_value(cluster, resource_type, before, value)
     if resource_type.resource == SERVICES.resource:
         allocation.allocate_service(cluster.state, before, value)
     if managed_fields is None:
@@ -342,7 +222,7 @@ def _store_update(
     if managed_fields:
         value["metadata"]["managedFields"] = managed_fields
     if target.subresource != "status":
-        _establish(cluster, resource_type, value, options, warnings)
+        admission.establish(cluster, resource_type, value, options, warnings)
     _count_generation(resource_type, before, value)
     value["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
     value["apiVersion"] = live.value["apiVersion"]

@@ -17,7 +17,7 @@ from reconciler.loading.marks import Mark
 from reconciler.loading.messages import Finding, schema_findings
 from reconciler.loading.outside import Outside, SecretRules
 from reconciler.loading.reader import MAX_DEPTH, MAX_INTEGER, MAX_NODES, Path
-from reconciler.loading.schema import MIN_INTERVAL, KindSchema
+from reconciler.loading.schema import MIN_INTERVAL, KindSchema, kind_schema
 from reconciler.loading.sources import SourceError
 from reconciler.loading.text import dotted, is_clean, shorten, suggestion
 from reconciler.model.digest import digest, stored_form
@@ -80,10 +80,10 @@ def resource_from_document(
     return reader.resource(dict(document), Source(owner), outside, may_have_late=True)
 
 
-def resource_digest(labels: Mapping[str, str], lifecycle: Lifecycle, spec: Any, key: bytes) -> str:
-    """`Resource.digest`: equal for two resources that want the same."""
-    plain = {"labels": dict(labels), "lifecycle": lifecycle.to_document(), "spec": stored_form(spec, key)}
-    return digest(plain)
+def resource_digest(labels: Mapping[str, str], lifecycle: Lifecycle, spec: Any, key: bytes | None) -> str:
+    """`Resource.digest`: equal for two resources that want the same. key: None for a spec of plain JSON data."""
+    stored = spec if key is None else stored_form(spec, key)
+    return digest({"labels": labels, "lifecycle": lifecycle.to_document(), "spec": stored})
 
 
 class DocumentReader:
@@ -111,7 +111,7 @@ class DocumentReader:
         if may_have_late or schema.extractor is not None:
             spec = _Extraction(schema, outside).spec(document, ref, may_have_late=may_have_late)
         labels = document["metadata"].get("labels", {})
-        key = self._options.digest_key
+        key = None if spec is document["spec"] else self._options.digest_key
         assert ref is not None
         return Resource(ref, spec, labels, lifecycle, source, 0, resource_digest(labels, lifecycle, spec, key))
 
@@ -122,7 +122,7 @@ class DocumentReader:
             if (known := self._schemas.get(name)) is not None:
                 return known
             if name in self._kinds:
-                self._schemas[name] = KindSchema(self._kinds[name])
+                self._schemas[name] = kind_schema(self._kinds[name])
                 return self._schemas[name]
         raise FindingsError(_kind_findings(document, self._kinds), None)
 

@@ -36,7 +36,7 @@ class FileState:
 
     fresh: its resources, None while something in it is wrong by itself. accepted: those that last were valid together
     with all other files. problems: what is wrong by itself. named: what it names outside. signature, digest: of its
-    content when it was read; None to read it again.
+    content when it was read; None to read it again. was_read: `fresh` is from this load.
     """
 
     path: str
@@ -49,6 +49,7 @@ class FileState:
     fresh: tuple[Loaded, ...] | None = None
     accepted: tuple[Loaded, ...] = ()
     problems: tuple[Problem, ...] = ()
+    was_read: bool = False
 
     def problem(self, message: str, line: int = 0, column: int = 0, ref: ResourceRef | None = None) -> Problem:
         """A problem of this file."""
@@ -58,6 +59,7 @@ class FileState:
         """Nothing of the file can be used now; it is read again the next time."""
         self.signature = self.digest = self.fresh = None
         self.problems = (problem,)
+        self.was_read = True
 
 
 @dataclass(slots=True)
@@ -173,7 +175,7 @@ class FileReader:
 
     def _parse(self, state: FileState, content: bytes, variables: Variables | None) -> None:
         """Take over what the file says now: all of its resources, or what is wrong with it."""
-        state.fresh, state.named, state.uses_variables = None, (), False
+        state.fresh, state.named, state.uses_variables, state.was_read = None, (), False, True
         try:
             documents = read_documents(content)
         except YamlError as error:
@@ -181,7 +183,9 @@ class FileReader:
             return
         if not content.strip():
             # Editors truncate before they write: no content at all is never taken for "nothing is wanted".
-            state.problems = (state.problem("is empty: to want nothing, delete the file or leave a comment in it"),)
+            state.problems = (
+                state.problem("is empty: to want nothing, delete the file or leave a comment in it", 1, 1),
+            )
             return
         outside = self._outside(state)
         budget = Budget()

@@ -56,7 +56,7 @@ _COLLECTION_AS_KEY = "a key must be a string (a value that starts with {{ needs 
 
 
 class YamlError(SpecError):
-    """Text that is no acceptable YAML. line and column from 1, 0 when unknown."""
+    """Text that is no acceptable YAML. line and column from 1."""
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__("InvalidYaml", message)
@@ -127,7 +127,7 @@ def _number(text: str, *, is_integer: bool) -> int | float:
 def _checked(content: bytes) -> bytes:
     """Without its byte order mark. Raises YamlError for what is too large or not UTF-8."""
     if len(content) > MAX_BYTES:
-        raise YamlError(f"has {len(content):,} bytes, more than {MAX_BYTES:,}", 0, 0)
+        raise YamlError(f"has {len(content):,} bytes, more than {MAX_BYTES:,}", 1, 1)
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
         content.decode("utf-8")
@@ -146,7 +146,7 @@ def _parser(content: bytes) -> Callable[[], Event | None]:
 def _from_yaml_error(error: yaml.YAMLError, content: bytes) -> YamlError:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = ", ".join(part for part in (error.problem, error.context) if part) or "is not YAML"
         lines = content.splitlines()
         if mark and mark.line < len(lines) and b"\t" in lines[mark.line][: mark.column + 1]:
@@ -157,7 +157,7 @@ def _from_yaml_error(error: yaml.YAMLError, content: bytes) -> YamlError:
         code = error.character if isinstance(error.character, int) else None
         shown = f" (U+{code:04X})" if code is not None else ""
         return YamlError(f"{error.reason}{shown}", *place_of(content, position))
-    return YamlError(shorten(str(error)), 0, 0)
+    return YamlError(shorten(str(error)), 1, 1)
 
 
 class _Builder:
@@ -214,8 +214,11 @@ class _Builder:
                     key = value
                     event = next_event()
                     continue
-                if event.implicit[0] and (value in _WORDS or value[0] in _NUMERIC):
-                    value = _scalar(event)
+                if event.implicit[0]:
+                    if value in _WORDS:
+                        value = _WORDS[value]
+                    elif value[0] in _NUMERIC:
+                        value = _scalar(event)
             elif kind is MappingStartEvent or kind is SequenceStartEvent:
                 self._nodes += 1
                 self._check(event, len(stack) + 1)
@@ -245,10 +248,7 @@ class _Builder:
 
     def _check(self, event: Any, depth: int) -> None:
         """Raise YamlError where a node is not allowed; remember an anchored scalar."""
-        if self._nodes > MAX_NODES:
-            raise _refusal(event, f"has more than {MAX_NODES:,} nodes")
-        if depth > MAX_DEPTH:
-            raise _refusal(event, f"is nested more than {MAX_DEPTH} levels deep")
+        self._check_limits(event, depth)
         if event.tag is not None:
             raise _refusal(event, f"tag {shorten(event.tag)} is not allowed: write plain values")
         if event.__class__ is ScalarEvent:
@@ -256,6 +256,12 @@ class _Builder:
                 raise _refusal(event, "holds a NUL or half of a surrogate pair")
             if event.anchor is not None:
                 self._anchors[event.anchor] = _scalar(event)
+
+    def _check_limits(self, event: Any, depth: int) -> None:
+        if self._nodes > MAX_NODES:
+            raise _refusal(event, f"has more than {MAX_NODES:,} nodes")
+        if depth > MAX_DEPTH:
+            raise _refusal(event, f"is nested more than {MAX_DEPTH} levels deep")
 
     def _alias(self, event: Any, depth: int) -> Any:
         """The value behind an alias, counted as if it were written out."""
@@ -265,7 +271,7 @@ class _Builder:
         nodes, size, levels = weigh(value)
         self._nodes += nodes
         self._expanded_bytes += size
-        self._check(event, depth + levels)
+        self._check_limits(event, depth + levels)
         if self._expanded_bytes > MAX_BYTES:
             raise _refusal(event, f"has more than {MAX_BYTES:,} bytes once its aliases are expanded")
         return value

@@ -8,7 +8,7 @@ instead of the value, an object with `properties` is closed unless it says other
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from reconciler.kind import Kind
@@ -209,8 +209,21 @@ def _secret_reference(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def kind_schema(kind: Kind) -> KindSchema:
+    """The compiled schema of a kind: the same one each time, unless the kind cannot be hashed."""
+    try:
+        return _kept(kind)
+    except TypeError:
+        return KindSchema(kind)
+
+
+@lru_cache(maxsize=256)
+def _kept(kind: Kind) -> KindSchema:
+    return KindSchema(kind)
+
+
 class KindSchema:
-    """A kind with its document schema, compiled when first used. Kept by whoever loads documents."""
+    """A kind with its document schema, compiled when first used."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind

@@ -161,10 +161,15 @@ class _Look:
                 if path is not None:
                     paths[key] = path
         live = _fetch(api, set(paths.values()))
+        in_spec = {paths[key] for key in wanted if key in paths}
         seen: dict[str, Any] = {}
         for key, path in paths.items():
             there = live.get(path)
-            if there is not None and not (key in wanted and there["metadata"].get("deletionTimestamp")):
+            if there is None or (
+                key not in wanted and path in in_spec
+            ):  # the latter is one that is written differently
+                continue
+            if not (key in wanted and there["metadata"].get("deletionTimestamp")):
                 seen[key] = comparable(there, wanted.get(key, {}))
         return seen
 

@@ -169,10 +169,12 @@ def manifests(context: Context) -> Outputs | None:
             rows.change(context, _name(context), rows.inventory_column(inventory))
             api.apply(manifest, force=True)
             context.log(f"applied {key}\n")
+        kept = {inventory[key] for key in wanted}
         for key in [key for key in reversed(inventory) if key not in wanted]:
-            _delete_object(context, api, inventory[key])
-            context.log(f"deleted {key}, which the spec has no longer\n")
-            del inventory[key]
+            place = inventory.pop(key)
+            if place not in kept:  # else it is the same object, written differently
+                _delete_object(context, api, place)
+                context.log(f"deleted {key}, which the spec has no longer\n")
             rows.change(context, _name(context), rows.inventory_column(inventory))
     return {"applied": len(wanted)}
 

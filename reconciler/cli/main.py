@@ -120,18 +120,25 @@ def run(arguments: list[str]) -> int:
         # whoever read our output has enough; nothing more can be written, not even at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ReconcilerError as error:
+    except KeyboardInterrupt:
+        return INTERRUPTED_CODE
+    except Exception as error:  # noqa: BLE001 - the last place where anything can be told to people
         return _report(error)
 
 
-def _report(error: ReconcilerError) -> int:
+def _report(error: Exception) -> int:
+    """One message; the traceback only with -vvv."""
     if "-vvv" in sys.argv:
         import traceback  # noqa: PLC0415 - only when asked for
 
         traceback.print_exc()
-    click.secho(f"error: {error.message}", fg="red", err=True)
-    click.echo(f"       ({error.reason})", err=True)
-    return error.exit_code
+    if isinstance(error, ReconcilerError):
+        click.secho(f"error: {error.message}", fg="red", err=True)
+        click.echo(f"       ({error.reason})", err=True)
+        return error.exit_code
+    click.secho(f"internal error: {type(error).__name__}: {error}", fg="red", err=True)
+    click.echo("       this is a mistake of ours; -vvv before the command shows where", err=True)
+    return 1
 
 
 if __name__ == "__main__":

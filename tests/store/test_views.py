@@ -26,6 +26,7 @@ from reconciler.store.schema import open_database
 KEY = b"k" * 32
 REF = ResourceRef("Cluster", "dev")
 OWNER = leases.Owner.this_process("test")
+RECORDING = resources.Recording(KEY, lambda wanted: wanted.lifecycle.depends_on)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def want(database: Database, *wanted: Resource) -> None:
     scope = resources.Scope(("file:specs/",))
     with database.write() as connection:
         merged = resources.merge(connection, {resource.ref: resource for resource in wanted}, scope)
-        resources.record(database, connection, merged, KEY)
+        resources.record(database, connection, merged, RECORDING)
 
 
 def resource(name: str, *, kind: str = "Cluster", spec: Mapping[str, Any] | None = None, **values: Any) -> Resource:
@@ -77,13 +78,13 @@ def test_a_resource_that_nobody_looked_at_is_new_and_says_where_it_is_written(da
 
 CASES: dict[str, tuple[list[tuple[str, str, str]], dict[str, Any]]] = {
     "ready": ([("Ready", "True", "Applied")], {"checked_at": 5.0}),
-    "drifted": ([("Ready", "True", "DriftReported")], {"drift": (("servers", 1, 2),)}),
+    "drifted": ([("Ready", "False", "DriftReported"), ("Applied", "False", "DriftReported")], {}),
     "reconciling": ([("Reconciling", "True", "Progressing"), ("Ready", "Unknown", "Progressing")], {}),
     "failed": ([("Ready", "False", "CreateFailed")], {"failures": 2}),
     "stalled": ([("Stalled", "True", "InvalidSpec"), ("Ready", "False", "InvalidSpec")], {}),
     "unknown": ([("Ready", "Unknown", "Unreachable")], {}),
     "waiting": ([("Ready", "False", "DependencyNotReady")], {}),
-    "blocked": ([("Ready", "False", "ReplaceForbidden")], {}),
+    "blocked": ([("Stalled", "True", "Protected"), ("Ready", "False", "Protected")], {}),
 }
 
 
@@ -225,7 +226,7 @@ def begin(database: Database, name: str = "dev") -> tuple[leases.Lease, int, int
         diffs=(FieldDiff("servers", 1, 3), FieldDiff("token", "old", "new", secret=True)),
     )
     lease = leases.acquire(database, str(wanted.ref), OWNER)
-    run_id = journal.start_run(database, journal.RunStart("ann@pc through cli", "apply", revision="abc"))
+    run_id = journal.start_run(database, journal.RunStart(OWNER, "apply", revision="abc"))
     return lease, run_id, journal.start_change(lease, run_id, change)
 
 
@@ -248,7 +249,7 @@ def test_history_has_steps_with_times_outputs_and_logs_but_no_secrets(database: 
         log = views.step_log(connection, first)
         rest = views.step_log(connection, first, after=log[0].id, limit=1)
     assert (change.run, change.action, change.verdict, change.generation) == (run_id, "update", "", 4)
-    assert (change.actor, change.revision, change.why) == ("ann@pc through cli", "abc", "servers differs")
+    assert (change.actor, change.revision, change.why) == (OWNER.holder, "abc", "servers differs")
     assert [(entry.before, entry.after) for entry in change.diffs] == [(1, 3), ("***", "***")]
     assert [(entry.outcome, entry.progress, entry.log_chunks) for entry in change.steps] == [
         ("done", 100.0, 3),

@@ -1,4 +1,4 @@
-"""Who needs whom, as far as life cycles say it: `/graph`. What kinds read out of specs is not stored."""
+"""Who needs whom, by `dependsOn` and by what kinds read out of specs: `/graph`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class GraphView(View):
 def dependency_graph(connection: Connection) -> GraphView:
     """The whole graph, nodes and edges sorted."""
     standing = standing_column(now_of(connection)).label("standing")
-    chosen = select(resources.c.kind, resources.c.name, resources.c.lifecycle, statuses.c.reason, standing)
+    chosen = select(resources.c.kind, resources.c.name, resources.c.needs, statuses.c.reason, standing)
     found: dict[ResourceRef, Node] = {}
     edges: list[Edge] = []
     for row in connection.execute(chosen.select_from(joined())):
         ref = ResourceRef(row.kind, row.name)
         found[ref] = Node(ref, row.standing, row.reason or "")
-        edges.extend(Edge(ref, need) for need in dependencies_of(row.lifecycle))
+        edges.extend(Edge(ref, need) for need in dependencies_of(row.needs))
     involved = {ref for edge in edges for ref in (edge.source, edge.target)}
     nodes = (found.get(ref) or Node(ref, "missing", "NotFound") for ref in sorted(involved))
     return GraphView(tuple(nodes), tuple(sorted(edges, key=_ends)), len(found.keys() - involved))

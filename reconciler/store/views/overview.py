@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, func, select
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
 from reconciler.store.events import Event
-from reconciler.store.leases import boot_id, process_start
+from reconciler.store.leases import is_dead
 from reconciler.store.tables import changes, leases, problems, resources, runs, sources, statuses, steps
 from reconciler.store.views.base import View
 from reconciler.store.views.clock import now_of
@@ -236,4 +236,4 @@ def _is_held(row: Row[Any], now: float) -> bool:
     """A lease that is not expired, and whose process is not known to be dead (known only on the same boot)."""
     if not row.owner or row.expires_at is None or row.expires_at <= now:
         return False
-    return not (row.boot_id == boot_id() and process_start(row.pid) != row.pid_start)
+    return not is_dead(row)

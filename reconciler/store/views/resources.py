@@ -18,14 +18,12 @@ from reconciler.store.views.base import View, mask
 from reconciler.store.views.clock import now_of
 from reconciler.store.views.standing import Standing, as_flag, is_suspended, joined, rank_column, standing_column
 
-_NO_DEPENDENCIES = '"dependsOn":[]'
-
 
 @dataclass(frozen=True, slots=True)
 class ResourceView(View):
     """A line of `get`. place: `path:line` of its document. ready: True, False or Unknown. standing: see standing.py.
 
-    dependencies: of its life cycle only; what its kind reads out of the spec is not stored. failures: in a row.
+    dependencies: its `dependsOn` and what its kind reads out of its spec. failures: in a row.
     """
 
     ref: ResourceRef
@@ -88,7 +86,7 @@ class ResourceDetail(View):
     """Everything about one resource. pending: the change that waits for an approval: fingerprint, action, why.
 
     approved: an approval was given and not used yet. requested, handled: tokens of `reconcile`, equal when it was done.
-    protected: kept by the store, whatever the document says now. needed_by: resources whose life cycle names this one.
+    protected: kept by the store, whatever the document says now. needed_by: resources that need this one.
     """
 
     resource: ResourceView
@@ -151,6 +149,7 @@ def resource_detail(connection: Connection, ref: ResourceRef) -> ResourceDetail 
     now = now_of(connection)
     extra = (
         resources.c.spec,
+        resources.c.lifecycle,
         resources.c.digest,
         resources.c.vanished_at,
         resources.c.vanished_why,
@@ -186,7 +185,7 @@ def view_of(row: Sequence[Any]) -> ResourceView:
 
     Unpacked by place, because a row's attributes cost 2 µs each; JSON is parsed only where something stands in it.
     """
-    kind, name, labels, lifecycle, owner, line, revision, generation, created_at, updated_at, *rest = tuple(row)
+    kind, name, labels, needs, owner, line, revision, generation, created_at, updated_at, *rest = tuple(row)
     ready, reason, message, observed, failures, checked_at, applied_at, last_run, standing, suspended, vanished, *_ = (
         rest
     )
@@ -206,7 +205,7 @@ def view_of(row: Sequence[Any]) -> ResourceView:
         failures=failures or 0,
         suspended=bool(suspended),
         vanished=bool(vanished),
-        dependencies=dependencies_of(lifecycle),
+        dependencies=dependencies_of(needs),
         created_at=created_at,
         updated_at=updated_at,
         checked_at=checked_at,
@@ -215,11 +214,9 @@ def view_of(row: Sequence[Any]) -> ResourceView:
     )
 
 
-def dependencies_of(lifecycle: str) -> tuple[ResourceRef, ...]:
-    """The `dependsOn` of a stored life cycle; most have none, and are not parsed."""
-    if _NO_DEPENDENCIES in lifecycle:
-        return ()
-    return tuple(ResourceRef(*text.partition("/")[::2]) for text in json.loads(lifecycle).get("dependsOn", ()))
+def dependencies_of(needs: str) -> tuple[ResourceRef, ...]:
+    """Stored needs; most have none, and are not parsed."""
+    return () if needs == "[]" else tuple(ResourceRef(*text.partition("/")[::2]) for text in json.loads(needs))
 
 
 def diffs_of(text: str) -> tuple[DiffView, ...]:
@@ -240,7 +237,7 @@ def _hidden(value: Any) -> Any:
 
 def _listed(now: float) -> Select[Any]:
     columns = (
-        *(resources.c[name] for name in ("kind", "name", "labels", "lifecycle", "owner", "line", "revision")),
+        *(resources.c[name] for name in ("kind", "name", "labels", "needs", "owner", "line", "revision")),
         *(resources.c[name] for name in ("generation", "created_at", "updated_at")),
         *(statuses.c[name] for name in ("ready", "reason", "message", "observed_generation", "failures")),
         *(statuses.c[name] for name in ("checked_at", "applied_at", "last_run")),
@@ -289,10 +286,7 @@ def _is_approved(connection: Connection, ref: ResourceRef, fingerprint: str) -> 
 
 
 def _needed_by(connection: Connection, ref: ResourceRef) -> tuple[ResourceRef, ...]:
-    """The text search only narrows down: a name may stand in other fields of a life cycle."""
-    chosen = select(resources.c.kind, resources.c.name, resources.c.lifecycle)
-    likely = chosen.where(
-        resources.c.lifecycle.contains(f'"{ref}"', autoescape=True), resources.c.vanished_at.is_(None)
-    )
-    rows = connection.execute(likely.order_by(resources.c.kind, resources.c.name))
-    return tuple(ResourceRef(row.kind, row.name) for row in rows if ref in dependencies_of(row.lifecycle))
+    chosen = select(resources.c.kind, resources.c.name).where(resources.c.vanished_at.is_(None))
+    needing = chosen.where(resources.c.needs.contains(f'"{ref}"', autoescape=True))
+    rows = connection.execute(needing.order_by(resources.c.kind, resources.c.name))
+    return tuple(ResourceRef(row.kind, row.name) for row in rows)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import VERDICTS, StepOutcome
+from reconciler.store.leases import is_dead
 from reconciler.store.tables import changes, runs, step_logs, steps
 from reconciler.store.views.base import View, mask_outputs
 from reconciler.store.views.clock import now_of
@@ -24,7 +25,8 @@ _PART = 400
 class RunView(View):
     """A line of the list of runs. recap: how many changes ended with which verdict; `running` counts the open ones.
 
-    state: running, succeeded, partial, failed, interrupted. duration: seconds, so far while it runs.
+    state: running, succeeded, partial, failed, interrupted. lost: it is said to run, but its process is gone.
+    duration: seconds, so far while it runs.
     """
 
     id: int
@@ -32,6 +34,7 @@ class RunView(View):
     trigger: str
     revision: str
     state: str
+    lost: bool
     summary: str
     started_at: float
     ended_at: float | None
@@ -153,6 +156,7 @@ def _run_view(row: Row[Any], counts: Mapping[str, int], now: float) -> RunView:
         trigger=row.trigger,
         revision=row.revision,
         state=row.state,
+        lost=row.state == "running" and is_dead(row),
         summary=row.summary,
         started_at=row.started_at,
         ended_at=row.ended_at,

@@ -51,11 +51,11 @@ _BLOCKED = (
     "TooManyDeletes",
     "EmptySource",
     "UnknownKind",
-    "Blocked",
-    "Moved",
 )
 _UNKNOWN = ("Unreachable", "NotObserved")
-_WAITING = ("DependencyNotReady", "Waiting")
+_WAITING = ("DependencyNotReady",)
+_AGAIN = ("Pending", "Moved", "StepsMoved", "Superseded", "ShuttingDown", "LeaseHeld", "LeaseLost")
+"""Nothing failed: it is simply done again, at once or soon."""
 
 
 def standing_column(now: float) -> ColumnElement[str]:
@@ -68,12 +68,12 @@ def standing_column(now: float) -> ColumnElement[str]:
         (resources.c.vanished_at.is_not(None), "vanished"),
         (statuses.c.suspend_until < now, "overdue"),
         (is_suspended(), "suspended"),
+        (or_(statuses.c.pending.is_not(None), reason.in_(_BLOCKED)), "blocked"),
         (_has_condition("Stalled"), "stalled"),
-        (or_(statuses.c.pending.is_not(None), and_(ready != "True", reason.in_(_BLOCKED))), "blocked"),
-        (and_(ready != "True", reason.in_(_UNKNOWN)), "unknown"),
-        (and_(ready != "True", reason.in_(_WAITING)), "waiting"),
-        (and_(ready == "True", outdated), "reconciling"),
-        (and_(ready == "True", statuses.c.drift != "[]"), "drifted"),
+        (reason.in_(_UNKNOWN), "unknown"),
+        (reason.in_(_WAITING), "waiting"),
+        (or_(reason == "DriftReported", and_(ready == "True", statuses.c.drift != "[]")), "drifted"),
+        (or_(reason.in_(_AGAIN), and_(ready == "True", outdated)), "reconciling"),
         (ready == "True", "ready"),
         (never, "new"),
         (and_(_has_condition("Reconciling"), statuses.c.failures == 0), "reconciling"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.kind import Kind
 from reconciler.model.digest import digest, stored_form
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, FieldDiff, Obstacle, PlannedStep
@@ -14,6 +13,7 @@ from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.diff import compared, diff, fields, overlay
 from reconciler.planning.fields import immutable_field, immutable_paths
+from reconciler.planning.rules import KindRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Judgement:
     key: the home's digest key, under which a secret of the normal form becomes `{"secret": digest}`.
     """
 
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, KindRules]
     prune: bool = False
     empty_source: bool = False
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
     key: bytes = b""
     immutable: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def immutable_of(self, kind: Kind) -> tuple[str, ...]:
+    def immutable_of(self, kind: KindRules) -> tuple[str, ...]:
         """The immutable paths of a kind's schema."""
         found = self.immutable.get(kind.name)
         if found is None:
@@ -69,7 +69,7 @@ def decide(
 
 def _absent(
     judgement: Judgement,
-    kind: Kind,
+    kind: KindRules,
     blank: Change,
     record: Record | None,
     observation: Observation,
@@ -99,7 +99,7 @@ def _absent(
 
 
 def _present(
-    judgement: Judgement, kind: Kind, blank: Change, record: Record | None, observation: Observation
+    judgement: Judgement, kind: KindRules, blank: Change, record: Record | None, observation: Observation
 ) -> Change:
     """A resource that should be there and be as its spec says."""
     lifecycle = blank.resource.lifecycle
@@ -135,7 +135,7 @@ def _present(
     return _gated(judgement, change, record)
 
 
-def _differs(judgement: Judgement, kind: Kind, change: Change, diffs: tuple[FieldDiff, ...]) -> Change:
+def _differs(judgement: Judgement, kind: KindRules, change: Change, diffs: tuple[FieldDiff, ...]) -> Change:
     fixed = [entry.path for entry in diffs if immutable_field(entry.path, judgement.immutable_of(kind))]
     if fixed:
         why = f"{', '.join(fixed)} cannot be changed in place"
@@ -163,13 +163,13 @@ def _blocked(change: Change, reason: str, message: str) -> Change:
     return replace(change, obstacle=Obstacle("blocked", reason, message))
 
 
-def _sealed(kind: Kind, change: Change, record: Record | None) -> Change:
+def _sealed(kind: KindRules, change: Change, record: Record | None) -> Change:
     """The change with its steps, then its fingerprint (which covers them)."""
     planned = tuple(PlannedStep(step.name, step.title, step.weight, step.preview) for step in kind.steps(change))
     return fingerprinted(kind, replace(change, steps=planned), record)
 
 
-def fingerprinted(kind: Kind, change: Change, record: Record | None) -> Change:
+def fingerprinted(kind: KindRules, change: Change, record: Record | None) -> Change:
     """The change with the digest of all that it was computed from, and of nothing unrelated."""
     applied = record.applied if record is not None else None
     seen: Any = "pending" if change.conditional else compared(change.after, change.before, applied)

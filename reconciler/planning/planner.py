@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.kind import Kind
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.decide import Judgement, decide, fingerprinted
 from reconciler.planning.order import reverse, topological
+from reconciler.planning.rules import KindRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class World:
     frozen: resources known only in stored form because their source cannot be read now, and why: left alone.
     """
 
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, KindRules]
     desired: Mapping[ResourceRef, Resource]
     records: Mapping[ResourceRef, Record]
     observations: Mapping[ResourceRef, Observation]
@@ -82,7 +82,7 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     )
 
 
-def needs_of(kinds: Mapping[str, Kind], resource: Resource) -> tuple[ResourceRef, ...]:
+def needs_of(kinds: Mapping[str, KindRules], resource: Resource) -> tuple[ResourceRef, ...]:
     """What a resource needs first: its `dependsOn` and what its kind reads out of its spec."""
     kind = kinds.get(resource.ref.kind)
     own = tuple(kind.references(resource)) if kind is not None else ()

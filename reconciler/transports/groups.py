@@ -69,7 +69,7 @@ def _members(pgid: int, start_time: int) -> Iterator[int]:
     leader = _read_stat(pgid)
     if leader is not None and leader.start_time != start_time:
         return
-    for entry in os.scandir(_PROC):
+    for entry in _PROC.iterdir():
         if not entry.name.isdigit():
             continue
         stat = _read_stat(int(entry.name))

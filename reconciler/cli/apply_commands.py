@@ -88,7 +88,7 @@ class Application:
             results = self._execute(looked, document, asked["forks"], reporter) if plan.effective else []
             everything = [*results, *(unrun_result(change) for change in plan.changes if not change.is_effective)]
             reporter.recap(everything, plan)
-        return exit_codes.of_results(everything)
+        return exit_codes.INTERRUPTED if self.runtime.stopping.is_set() else exit_codes.of_results(everything)
 
     def _show(self, plan: Plan) -> None:
         from reconciler.cli.render import plan_lines  # noqa: PLC0415 - not for JSON

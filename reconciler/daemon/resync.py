@@ -72,7 +72,7 @@ class Resync:
         self._warn(late, now)
         if time.monotonic() - self._trimmed_at > TRIM:
             self._trimmed_at = time.monotonic()
-            with self._runtime.database.write() as connection:
+            with self._runtime.writing() as connection:
                 events.trim(connection)
 
     def _warn(self, late: dict[ResourceRef, str], now: float) -> None:
@@ -80,7 +80,7 @@ class Resync:
         news = late.keys() - self._overdue
         self._overdue = set(late)
         if news:
-            with self._runtime.database.write() as connection:
+            with self._runtime.writing() as connection:
                 actor = self._runtime.owner.holder
                 told = (events.Event("warning", "SuspendedTooLong", late[ref], ref, actor) for ref in sorted(news))
                 events.add(connection, now, told)

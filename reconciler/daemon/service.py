@@ -44,7 +44,7 @@ class Service:
         self._runtime = runtime
         self._specs = specs
         self._metrics = Metrics()
-        self._reconciler = Reconciler(runtime)
+        self._reconciler = Reconciler(runtime, long_lived=True)
         self._stop = threading.Event()
         self._page_stop = threading.Event()
         self._worker = Worker(self._reconciler, workspace, self._metrics, LogListener())
@@ -61,6 +61,7 @@ class Service:
         settings = self._runtime.settings
         configure(settings.log.format, settings.log.level)
         with self._reconciler.keeper.holding(self._acquire) as lease, self._signals():
+            self._runtime.fence = lease
             served = self._serve()
             announce(served.url)
             watcher = self._watcher()

@@ -130,7 +130,7 @@ class Worker:
             revision=looked.plan.revision,
             summary=looked.plan.summary(),
         )
-        run_id = journal.start_run(self._runtime.database, start)
+        run_id = self._reconciler.start_run(start)
         return OpenRun(self._reconciler.run_of(run_id, self._workspace, looked.options, self._listener), count)
 
     def _change(self, opened: OpenRun, change: Change) -> None:
@@ -165,4 +165,4 @@ class Worker:
             over = opened.left == 0
         if over:
             state = "succeeded" if not opened.bad else ("partial" if opened.good else "failed")
-            journal.end_run(self._runtime.database, opened.run.id, state)
+            self._reconciler.end_run(opened.run.id, state)

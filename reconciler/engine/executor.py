@@ -59,6 +59,13 @@ class Executor:
         run.listener.change_ended(result)
         return result
 
+    def stop(self) -> bool:
+        """Start no further step. False when that was said before."""
+        if self._runtime.stopping.is_set():
+            return False
+        self._runtime.stopping.set()
+        return True
+
     def _acquire(self, run: Run, ref: ResourceRef) -> Lease:
         until = time.monotonic() + run.lease_wait
         while True:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.engine.executor import Executor
 from reconciler.engine.keeper import LeaseKeeper
@@ -26,6 +27,9 @@ from reconciler.model.resource import Resource, ResourceRef
 from reconciler.model.result import Result
 from reconciler.planning.planner import PlanOptions, World, make_plan, needs_of
 from reconciler.store import journal, resources, statuses
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,13 @@ class Looked:
 class Reconciler:
     """The engine of one process. Close it at the end.
 
-    lease_wait: seconds that a change waits for a lease that somebody else holds.
+    lease_wait: seconds that a change waits for a lease that somebody else holds. long_lived: the workspace outlives one
+    plan, so that what the store remembers has to be read again for each.
     """
 
-    def __init__(self, runtime: Runtime, lease_wait: float = 0.0) -> None:
+    def __init__(self, runtime: Runtime, lease_wait: float = 0.0, *, long_lived: bool = False) -> None:
         self.runtime = runtime
+        self._long_lived = long_lived
         self._lease_wait = lease_wait
         self.observer = Observer(runtime)
         self.keeper = LeaseKeeper(runtime.settings.lease_ttl)
@@ -60,26 +66,25 @@ class Reconciler:
 
     def plan(self, workspace: Workspace, scope: Collection[ResourceRef], rules: PlanRules) -> Looked:
         """Look at `scope` and decide. Writes nothing."""
-        records = workspace.records
         with self.runtime.database.read() as connection:
-            fresh = resources.load_records(connection, self._relevant(workspace, scope)) if len(scope) < 400 else {}
+            records = self._records(connection, workspace, scope)
             approvals = statuses.approved(connection)
-        records = refreshed(records, fresh) if fresh else records
-        desired = workspace.desired
-        looked_at = [resource for ref in scope if (resource := self._look_at(workspace, ref)) is not None]
+            waiting = resources.pending_destroys(connection)
+        looked_at = [one for ref in scope if (one := _look_at(workspace, records, ref)) is not None]
         observations = self.observer.observe(looked_at)
         settings = self.runtime.settings
+        prune = settings.prune if rules.prune is None else rules.prune
         options = PlanOptions(
-            prune=settings.prune if rules.prune is None else rules.prune,
+            prune=prune,
             max_deletes=settings.max_deletes if rules.max_deletes is None else rules.max_deletes,
+            pending_destroys=waiting.absent + (waiting.vanished if prune else 0),
             empty_source=workspace.empty,
             approvals=approvals,
             key=self.runtime.key,
             now=time.time(),
             revision=workspace.revision,
         )
-        options = replace(options, pending_destroys=_pending_destroys(workspace, records, prune=options.prune))
-        world = World(self.runtime.kinds, desired, records, observations, scope, workspace.frozen)
+        world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen)
         return Looked(make_plan(world, options), observations, options)
 
     def settle(self, workspace: Workspace, looked: Looked) -> None:
@@ -97,15 +102,25 @@ class Reconciler:
         self, workspace: Workspace, looked: Looked, start: journal.RunStart, listener: Listener, forks: int
     ) -> tuple[int, list[Result]]:
         """Carry out a plan as one run. Returns the run's id and a result for every change that was to run."""
-        run_id = journal.start_run(self.runtime.database, start)
+        run_id = self.start_run(start)
         state = "interrupted"
         try:
             run = self.run_of(run_id, workspace, looked.options, listener)
             results = execute_plan(self.executor, run, looked.plan, forks)
             state = _run_state(results)
         finally:
-            journal.end_run(self.runtime.database, run_id, state)
+            self.end_run(run_id, state)
         return run_id, results
+
+    def start_run(self, start: journal.RunStart) -> int:
+        """Open a run; its id."""
+        with self.runtime.writing() as connection:
+            return journal.start_run(self.runtime.database, connection, start)
+
+    def end_run(self, run_id: int, state: str) -> None:
+        """Close a run."""
+        with self.runtime.writing() as connection:
+            journal.end_run(self.runtime.database, connection, run_id, state)
 
     def run_of(self, run_id: int, workspace: Workspace, options: PlanOptions, listener: Listener) -> Run:
         """The run that changes of a plan belong to."""
@@ -123,6 +138,17 @@ class Reconciler:
         self.keeper.close()
         self.observer.close()
 
+    def _records(
+        self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]
+    ) -> Mapping[ResourceRef, Record]:
+        """What the store remembers: as it was loaded just now, or read again where the workspace lives long."""
+        if not self._long_lived:
+            return workspace.records
+        relevant = self._relevant(workspace, scope)
+        fresh = refreshed(workspace, resources.load_records(connection, relevant))
+        others = {ref: record for ref, record in workspace.records.items() if ref not in relevant}
+        return {**others, **fresh}
+
     def _relevant(self, workspace: Workspace, scope: Collection[ResourceRef]) -> set[ResourceRef]:
         """The scope and what it needs directly."""
         relevant = set(scope)
@@ -132,24 +158,14 @@ class Reconciler:
                 relevant.update(needs_of(self.runtime.kinds, resource))
         return relevant
 
-    def _look_at(self, workspace: Workspace, ref: ResourceRef) -> Resource | None:
-        """What to observe for a ref: suspended and frozen resources are left alone."""
-        record = workspace.records.get(ref)
-        resource = workspace.desired.get(ref) or (record.resource if record is not None else None)
-        if resource is None or ref in workspace.frozen or resource.lifecycle.suspend:
-            return None
-        return resource
 
-
-def _pending_destroys(workspace: Workspace, records: Mapping[ResourceRef, Record], *, prune: bool) -> int:
-    """How many deletes wait in all, so that planning a few resources at a time cannot slip under the brake."""
-    count = 0
-    for ref, record in records.items():
-        if record.vanished:
-            count += prune and not record.protected
-        elif record.touched and (wanted := workspace.desired.get(ref)) is not None:
-            count += wanted.lifecycle.state == "absent"
-    return count
+def _look_at(workspace: Workspace, records: Mapping[ResourceRef, Record], ref: ResourceRef) -> Resource | None:
+    """What to observe for a ref: suspended and frozen resources are left alone."""
+    record = records.get(ref)
+    resource = workspace.desired.get(ref) or (record.resource if record is not None else None)
+    if resource is None or ref in workspace.frozen or resource.lifecycle.suspend:
+        return None
+    return None if record is not None and record.suspended else resource
 
 
 def _unhealthy(observation: Observation | None) -> str:

@@ -77,7 +77,7 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
                 quiet.append(ref)
         else:
             moved.append(update)
-    with runtime.database.write() as connection:
+    with runtime.writing() as connection:
         statuses.mark_checked(connection, quiet, now)
         statuses.write(connection, moved, now)
         actor = runtime.owner.holder

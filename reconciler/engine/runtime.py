@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +12,24 @@ from typing import TYPE_CHECKING, Any
 from reconciler.kinds import Kinds
 from reconciler.planning.planner import needs_of
 from reconciler.store.database import Database
-from reconciler.store.leases import Owner
+from reconciler.store.leases import Lease, Owner
 from reconciler.store.resources import Recording
 
 if TYPE_CHECKING:
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
 
     from reconciler.loading.loader import LoadOptions
     from reconciler.loading.settings import Settings
     from reconciler.model.resource import ResourceRef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Runtime:
     """Everything that outlives a single pass.
 
     key: the home's digest key. tables: each kind's own tables by kind and table name. variables: given on the
-    command line. stopping: set when no new step may start.
+    command line. stopping: set when no new step may start. fence: the daemon's own lease, under which a
+    daemon writes what belongs to no change.
     """
 
     settings: Settings
@@ -39,6 +41,11 @@ class Runtime:
     tables: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    fence: Lease | None = None
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A write transaction for what belongs to no change. In a daemon it fails once another daemon took over."""
+        return self.fence.fenced() if self.fence is not None else self.database.write()
 
     def kind_settings(self, kind: str) -> Mapping[str, Any]:
         """The settings' section of a kind."""

@@ -35,7 +35,12 @@ def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[R
 
     running = start(list(waiting))
     while running:
-        result = ended.get()
+        try:
+            result = ended.get()
+        except KeyboardInterrupt:
+            if executor.stop():
+                continue  # what runs may end its step; a second Ctrl-C ends the program
+            raise
         running -= 1
         results.append(result)
         ref = result.change.ref

@@ -74,7 +74,7 @@ class Workspace:
     def record(self) -> None:
         """Store what the last load found."""
         assert self._merged is not None
-        with self.runtime.database.write() as connection:
+        with self.runtime.writing() as connection:
             store.record(self.runtime.database, connection, self._merged, self.runtime.recording())
             now = self.runtime.database.now(connection)
             connection.execute(delete(tables.problems))
@@ -181,13 +181,13 @@ def _problem_row(problem: Problem, now: float) -> dict[str, object]:
     }
 
 
-def refreshed(records: Mapping[ResourceRef, Record], fresh: Mapping[ResourceRef, Record]) -> dict[ResourceRef, Record]:
-    """Records with those that were just read again put in, keeping the resources as they were loaded."""
-    kept = {
-        ref: replace(record, resource=records[ref].resource) if ref in records and not record.vanished else record
+def refreshed(workspace: Workspace, fresh: Mapping[ResourceRef, Record]) -> dict[ResourceRef, Record]:
+    """Records that were just read again, with the resources as they were loaded: those know their files and secrets."""
+    desired = workspace.desired
+    return {
+        ref: replace(record, resource=desired[ref]) if ref in desired and not record.vanished else record
         for ref, record in fresh.items()
     }
-    return {**records, **kept}
 
 
 def matching(refs: Iterable[ResourceRef], patterns: Iterable[str]) -> list[ResourceRef]:

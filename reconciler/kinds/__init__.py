@@ -63,6 +63,8 @@ def _load(module_name: str) -> KindPackage:
         kind: Kind = module.KIND
     except (ImportError, AttributeError) as error:
         raise UsageError("BadPlugin", f"{module_name} is not a kind: {error}") from error
+    if kind.recovery != "replan":
+        raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is not carried out by this version")
     if module.__file__ is None:
         raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
     return KindPackage(kind, module_name, Path(module.__file__).parent)

@@ -46,38 +46,34 @@ class RunStart:
     plan_digest: str = ""
 
 
-def start_run(database: Database, start: RunStart) -> int:
-    """Open a run. A plan file is consumed in this very transaction: a second run of it raises StalePlanError."""
-    with database.write() as connection:
-        now = database.now(connection)
-        values = {
-            "actor": start.owner.holder[:128],
-            "boot_id": start.owner.boot_id,
-            "pid": start.owner.pid,
-            "pid_start": start.owner.pid_start,
-            "trigger": start.trigger,
-            "revision": start.revision,
-            "state": "running",
-            "summary": start.summary,
-            "plan": None if start.plan is None else json.dumps(start.plan),
-            "started_at": now,
-        }
-        run_id = _inserted(connection.execute(insert(runs).values(values)))
-        if start.plan_digest:
-            used = connection.execute(
-                select(consumed_plans).where(consumed_plans.c.digest == start.plan_digest)
-            ).first()
-            if used is not None:
-                raise StalePlanError("PlanConsumed", f"this plan was already applied by run {used.run_id}")
-            connection.execute(insert(consumed_plans).values(digest=start.plan_digest, run_id=run_id, at=now))
+def start_run(database: Database, connection: Connection, start: RunStart) -> int:
+    """Open a run. A plan file is used up in this very transaction: a second run of it raises StalePlanError."""
+    now = database.now(connection)
+    values = {
+        "actor": start.owner.holder[:128],
+        "boot_id": start.owner.boot_id,
+        "pid": start.owner.pid,
+        "pid_start": start.owner.pid_start,
+        "trigger": start.trigger,
+        "revision": start.revision,
+        "state": "running",
+        "summary": start.summary,
+        "plan": None if start.plan is None else json.dumps(start.plan),
+        "started_at": now,
+    }
+    run_id = _inserted(connection.execute(insert(runs).values(values)))
+    if start.plan_digest:
+        used = connection.execute(select(consumed_plans).where(consumed_plans.c.digest == start.plan_digest)).first()
+        if used is not None:
+            raise StalePlanError("PlanConsumed", f"this plan was already applied by run {used.run_id}")
+        connection.execute(insert(consumed_plans).values(digest=start.plan_digest, run_id=run_id, at=now))
     return run_id
 
 
-def end_run(database: Database, run_id: int, state: str) -> None:
+def end_run(database: Database, connection: Connection, run_id: int, state: str) -> None:
     """Close a run: succeeded, partial, failed or interrupted."""
-    with database.write() as connection:
-        ended = {"state": state, "ended_at": database.now(connection)}
-        connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
+    ended = {"state": state, "ended_at": database.now(connection)}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
 
 
 def start_change(lease: Lease, run_id: int, change: Change) -> int:

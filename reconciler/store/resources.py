@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, tuple_, update
 
 from reconciler.model.digest import canonical_json, stored_form
 from reconciler.model.record import Record
@@ -162,6 +162,27 @@ def living(connection: Connection) -> list[ResourceRef]:
     """Every resource that somebody still wants."""
     rows = connection.execute(select(resources.c.kind, resources.c.name).where(resources.c.vanished_at.is_(None)))
     return [ResourceRef(row.kind, row.name) for row in rows]
+
+
+class Waiting(NamedTuple):
+    """How many resources are due to be deleted: because they vanished (with prune), or say `state: absent`."""
+
+    vanished: int
+    absent: int
+
+
+def pending_destroys(connection: Connection) -> Waiting:
+    """All that wait, so that planning a few at a time cannot slip under the brake."""
+    same = and_(resources.c.kind == statuses.c.kind, resources.c.name == statuses.c.name)
+    counted = select(func.count()).select_from(resources.join(statuses, same))
+    gone = resources.c.vanished_at.is_not(None)
+    absent = and_(
+        resources.c.vanished_at.is_(None), resources.c.lifecycle.contains('"state":"absent"', autoescape=True)
+    )
+    return Waiting(
+        connection.execute(counted.where(gone, statuses.c.protected == 0)).scalar_one(),
+        connection.execute(counted.where(absent, statuses.c.touched == 1)).scalar_one(),
+    )
 
 
 def owner_of(connection: Connection, ref: ResourceRef) -> str | None:

@@ -226,7 +226,8 @@ def begin(database: Database, name: str = "dev") -> tuple[leases.Lease, int, int
         diffs=(FieldDiff("servers", 1, 3), FieldDiff("token", "old", "new", secret=True)),
     )
     lease = leases.acquire(database, str(wanted.ref), OWNER)
-    run_id = journal.start_run(database, journal.RunStart(OWNER, "apply", revision="abc"))
+    with database.write() as connection:
+        run_id = journal.start_run(database, connection, journal.RunStart(OWNER, "apply", revision="abc"))
     return lease, run_id, journal.start_change(lease, run_id, change)
 
 

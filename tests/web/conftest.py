@@ -89,7 +89,8 @@ class Filling:
             "4f2a9c1d7e" * 4,
             "Plan: 1 to create, 1 to update, 0 to replace",
         )
-        return journal.start_run(self.database, start)
+        with self.database.write() as connection:
+            return journal.start_run(self.database, connection, start)
 
     def change(self, run_id: int, name: str, action: Action, *diffs: FieldDiff) -> tuple[leases.Lease, int]:
         """Open a change of a cluster."""
@@ -239,7 +240,8 @@ def _finished_run(filling: Filling) -> None:
         filling.backdate(tables.steps, step_id, *ages[sequence])
     filling.end(lease, change_id, "changed", "Applied", "")
     filling.backdate(tables.changes, change_id, 60.0, 30.0)
-    journal.end_run(filling.database, run_id, "succeeded")
+    with filling.database.write() as connection:
+        journal.end_run(filling.database, connection, run_id, "succeeded")
     filling.backdate(tables.runs, run_id, 61.0, 29.0)
 
 
@@ -255,7 +257,8 @@ def _failed_run(filling: Filling) -> None:
         filling.backdate(tables.steps, step_id, 20.0 - 3 * sequence, 17.0 - 5 * sequence)
     filling.end(lease, change_id, "failed", "CreateFailed", f"{CHINESE} {'x' * 6000}")
     filling.backdate(tables.changes, change_id, 20.0, 12.0)
-    journal.end_run(filling.database, run_id, "failed")
+    with filling.database.write() as connection:
+        journal.end_run(filling.database, connection, run_id, "failed")
 
 
 def _running(filling: Filling) -> None:

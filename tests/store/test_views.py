@@ -269,7 +269,8 @@ def test_runs_are_newest_first_with_their_recap(database: Database) -> None:
     lease, first, change_id = begin(database)
     with database.write() as connection:
         journal.end_change(connection, change_id, "failed", "CreateFailed", "no", database.now(connection))
-    journal.end_run(database, first, "failed")
+    with database.write() as connection:
+        journal.end_run(database, connection, first, "failed")
     _, second, _ = begin(database, "two")
     with database.read() as connection:
         newest, oldest = views.list_runs(connection, limit=10)

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from reconciler.errors import TerminalError, TransientError, UnreachableError
 from reconciler.model.secret import Secret
+from reconciler.transports.exec_credentials import with_program_credentials
 from reconciler.transports.kubeconfig import Access, is_forbidden_address
 
 MAX_ANSWER_BYTES = 64_000_000
@@ -49,7 +50,7 @@ class Https:
     """
 
     def __init__(self, access: Access) -> None:
-        self._access = access
+        self._access = access = with_program_credentials(access)
         self._headers = {"Accept": "application/json", "User-Agent": "reconciler", **_authorization(access)}
         self._idle: list[_Connection] = []
         self._lock = threading.Lock()

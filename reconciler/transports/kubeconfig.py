@@ -48,8 +48,8 @@ class KubeconfigPolicy:
 class Access:
     """How to reach one API server, as the checked kubeconfig says.
 
-    path: what the server's URL has before `/api`. ca, certificate, key: PEM text or the file that holds it. programs:
-    True when the credentials come from a program that the policy allows. proxy: `http://host:port` or "".
+    path: what the server's URL has before `/api`. ca, certificate, key: PEM text or the file that holds it. program:
+    the `exec` section, when the policy allows it. proxy: `http://host:port` or "".
     """
 
     host: str
@@ -63,7 +63,7 @@ class Access:
     token: Secret | Path | None = None
     basic: tuple[str, Secret] | None = field(default=None, repr=False)
     proxy: str = ""
-    programs: bool = False
+    program: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def server(self) -> str:
@@ -169,7 +169,7 @@ class _Checker:
 
     def access(self) -> Access:
         """The answer, once nothing is refused."""
-        programs = self._programs()
+        program = self._program()
         url = self._server()
         insecure = self._cluster.flag("insecure-skip-tls-verify")
         ca = self._material(self._cluster, "certificate-authority")
@@ -188,16 +188,21 @@ class _Checker:
             token=self._token(),
             basic=self._basic(),
             proxy=self._proxy(),
-            programs=programs,
+            program=program,
         )
 
-    def _programs(self) -> bool:
+    def _program(self) -> Mapping[str, Any] | None:
         if self._user.values.get("as") is not None:
             _bad(f"{self._user.where}.as: acting as somebody else is not supported")
         found = next((name for name in ("exec", "auth-provider") if self._user.values.get(name) is not None), "")
         if found and not self._policy.allow_exec:
             _unsafe(f"{self._user.where}.{found} would run a program; only the operator's settings can allow that")
-        return bool(found)
+        if found == "auth-provider":
+            _bad(f"{self._user.where}.auth-provider is gone since Kubernetes 1.26: use exec")
+        program = self._user.values.get(found)
+        if program is not None and not (isinstance(program, Mapping) and isinstance(program.get("command"), str)):
+            _bad(f"{self._user.where}.exec has no command")
+        return program
 
     def _server(self) -> SplitResult:
         where, text = f"{self._cluster.where}.server", self._cluster.text("server")

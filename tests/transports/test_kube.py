@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tls_api import Api, make_certificate
+from tls_api import TOKEN, Api, make_certificate
 
 from reconciler.errors import BlockedError, ReconcilerError, TerminalError, TransientError, UnreachableError
-from reconciler.transports.kube import KubeTransport
+from reconciler.transports.kube import KubeconfigPolicy, KubeTransport
 
 CORE = {
     "kind": "APIResourceList",
@@ -272,9 +274,6 @@ def test_redirects_are_not_followed(api: Api, kube: KubeTransport) -> None:
 
 def test_a_client_certificate_is_presented(api: Api, tmp_path: Path) -> None:
     """The key passes through memory only: nothing is written next to the kubeconfig."""
-    import json
-    from base64 import b64encode
-
     certificate, key = make_certificate("127.0.0.1")
     document = json.loads(api.kubeconfig(tmp_path).read_text())
     document["users"][0]["user"] |= {
@@ -302,3 +301,30 @@ def test_threads_share_a_transport(api: Api, kube: KubeTransport) -> None:
     for thread in threads:
         thread.join()
     assert answers == [{"kind": "X"}] * 8
+
+
+def test_a_program_gives_credentials_only_where_it_is_allowed(api: Api, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text(
+        '#!/bin/sh\ntest "$1$EXTRA" = ab || exit 7\n'
+        f"""echo '{{"kind": "ExecCredential", "status": {{"token": "{TOKEN}"}}}}'\n"""
+    )
+    plugin.chmod(0o755)
+    path = api.kubeconfig(tmp_path)
+    document = json.loads(path.read_text())
+    program: dict[str, Any] = {"command": str(plugin), "args": ["a"], "env": [{"name": "EXTRA", "value": "b"}]}
+    document["users"][0]["user"] = {"exec": program}
+    path.write_text(json.dumps(document))
+    api.replies["GET /version"] = (200, {"gitVersion": "v1.30.0"})
+    with pytest.raises(TerminalError, match="would run a program"):
+        KubeTransport(path)
+    with KubeTransport(path, policy=KubeconfigPolicy(allow_exec=True)) as kube:
+        assert kube.version() == "1.30.0"
+    program["args"] = []
+    path.write_text(json.dumps(document))
+    with pytest.raises(UnreachableError, match="ended with 7"):
+        KubeTransport(path, policy=KubeconfigPolicy(allow_exec=True))
+    program["command"] = "/bin/echo"
+    path.write_text(json.dumps(document))
+    with pytest.raises(TerminalError, match="ExecCredential"):
+        KubeTransport(path, policy=KubeconfigPolicy(allow_exec=True))

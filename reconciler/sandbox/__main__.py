@@ -8,13 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import http.client
 import json
 import logging
 import logging.handlers
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 from reconciler.errors import ReconcilerError, UnreachableError
 from reconciler.sandbox import processes
+from reconciler.sandbox.asking import ask
 from reconciler.sandbox.processes import ProcessRecord
 
 _STOP_WITHIN = 15.0
@@ -95,30 +94,6 @@ def _serve(home: Path, idle_exit: float) -> int:
     return 0
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over admin.sock."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _ask(home: Path, method: str, path: str, timeout: float = 10.0) -> Any:
-    connection = _UnixConnection(processes.folder_of(home) / "admin.sock", timeout)
-    try:
-        connection.request(method, path)
-        return json.loads(connection.getresponse().read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise UnreachableError("SandboxUnreachable", f"the sandbox of {home} does not answer: {error}") from error
-    finally:
-        connection.close()
-
-
 def _running(home: Path) -> ProcessRecord | None:
     record = processes.read_record(processes.folder_of(home) / "process.json")
     return record if record is not None and record.is_alive() else None
@@ -130,7 +105,7 @@ def _stop(home: Path) -> int:
         _say(f"the sandbox of {home} is not running")
         return 0
     try:
-        _ask(home, "POST", "/shutdown")
+        ask(home, "POST", "/shutdown")
     except UnreachableError:
         _send(record, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_WITHIN
@@ -153,7 +128,7 @@ def _status(home: Path, *, as_json: bool) -> int:
     record = _running(home)
     clusters: list[dict[str, Any]] = []
     if record is not None:
-        clusters = _ask(home, "GET", "/clusters")["clusters"]
+        clusters = ask(home, "GET", "/clusters")[1]["clusters"]
     kept = ("name", "state", "version", "server", "servers", "agents", "uid", "createdAt", "message")
     shown = [{key: one[key] for key in kept if key in one} for one in clusters]
     if as_json:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.errors import SpecError
-from reconciler.sandbox.fieldsets import Path, element_step, readable, with_ancestors
+from reconciler.sandbox.fieldsets import FieldSet, Path, element_step, readable, with_ancestors
 from reconciler.sandbox.managed import IGNORED, Actor, Owner, compare, owned_fields, read_owners, write_owners
 from reconciler.sandbox.schema import ANY, Node
 from reconciler.sandbox.validation import Cause
@@ -22,11 +22,12 @@ BEFORE_FIRST_APPLY = "before-first-apply"
 
 
 class ApplyConflictError(SpecError):
-    """Other owners hold fields that the configuration would change. causes: one per owner and field."""
+    """Other owners hold `fields` that the configuration would change. causes: one per owner and field."""
 
-    def __init__(self, message: str, causes: list[Cause]) -> None:
+    def __init__(self, message: str, causes: list[Cause], fields: FieldSet) -> None:
         super().__init__("Conflict", message)
         self.causes = causes
+        self.fields = fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +186,5 @@ def _conflict(clashes: list[tuple[Owner, frozenset[Path]]]) -> ApplyConflictErro
         else:
             described.append(f"conflicts with {who}:" + "".join(f"\n- {path}" for path in paths))
     noun = "conflict" if len(causes) == 1 else "conflicts"
-    return ApplyConflictError(f"Apply failed with {len(causes)} {noun}: " + "\n".join(described), causes)
+    message = f"Apply failed with {len(causes)} {noun}: " + "\n".join(described)
+    return ApplyConflictError(message, causes, frozenset().union(*(fields for _, fields in clashes)))

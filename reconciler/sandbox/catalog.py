@@ -55,7 +55,7 @@ class Catalog:
         if not path.exists():
             await _derive(path)
         self.components = json.loads(await asyncio.to_thread(path.read_bytes))
-        self.compiler = Compiler(self.components)
+        self.compiler = Compiler(self.components, typed=True)
 
 
 def roots() -> list[str]:

@@ -63,6 +63,8 @@ def _decode_object(node: Node, value: dict[str, Any], path: _Path, decoded: Deco
             continue
         if element is None and not child.nullable and child is not ANY and child.shape != "any":
             continue
+        if child.typed and child.shape in ("map", "list") and not element and isinstance(element, (dict, list)):
+            continue
         kept[name] = _decode(child, element, (*path, name), decoded)
     return kept
 

@@ -47,12 +47,17 @@ def is_dns_label(name: str) -> bool:
     return len(name) <= 63 and _LABEL.match(name) is not None
 
 
-def check_identity(resource_type: ResourceType, body: Any, namespace: str, name: str) -> None:
-    """The body is an object of this type, for this namespace and name. ApiError 400 when it is not."""
+def check_identity(resource_type: ResourceType, body: Any, namespace: str, name: str) -> dict[str, Any]:
+    """The body, which is an object of this type, for this namespace and name. ApiError 400 when it is not.
+
+    A body of a built-in type may leave apiVersion and kind to the path.
+    """
     if not isinstance(body, Mapping) or not isinstance(body.get("metadata", {}), Mapping):
         raise bad_request("the object provided is unrecognized: it must be a JSON object with an object as metadata")
+    if not resource_type.custom:
+        body = {"apiVersion": resource_type.api_version, "kind": resource_type.kind, **body}
     api_version, kind = body.get("apiVersion"), body.get("kind")
-    if not api_version and not kind:
+    if not api_version or not kind:
         raise bad_request("Object 'Kind' is missing")
     if kind != resource_type.kind or api_version != resource_type.api_version:
         expected = f"{resource_type.api_version}, Kind={resource_type.kind}"
@@ -65,6 +70,7 @@ def check_identity(resource_type: ResourceType, body: Any, namespace: str, name:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if name and metadata.get("name") and metadata["name"] != name:
         raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})")
+    return dict(body)
 
 
 def start_metadata(resource_type: ResourceType, value: dict[str, Any], namespace: str) -> None:

@@ -7,14 +7,13 @@ ownership.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Shape = Literal["object", "map", "list", "scalar", "any"]
 
 _REF = "#/components/schemas/"
-_MISSING: Any = object()
 
 
 @dataclass(slots=True)
@@ -23,7 +22,7 @@ class Node:
 
     shape: object (named fields) | map (free keys of one type) | list | scalar | any (unknown, merged by its own shape).
     list_kind: atomic | set | map, keys: identity of a list's elements (map). merge_key, patch_strategies: the same for
-    strategic merge patch. preserve: unknown fields stay. default: _MISSING-like sentinel hidden behind `has_default`.
+    strategic merge patch. preserve: unknown fields stay. typed: of a built-in type, where an empty list or map is none.
     """
 
     shape: Shape
@@ -43,7 +42,7 @@ class Node:
     required: tuple[str, ...] = ()
     has_default: bool = False
     default: Any = None
-    fills_defaults: bool = True
+    typed: bool = False
 
     def child(self, name: str) -> Node | None:
         """The node of field `name`; None when the schema does not know such a field."""
@@ -65,7 +64,8 @@ ANY = Node("any", {}, preserve=True)
 class Compiler:
     """Compiles the schemas of one set of components; each reference once, recursion included."""
 
-    def __init__(self, components: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(self, components: Mapping[str, Mapping[str, Any]] | None = None, *, typed: bool = False) -> None:
+        self._typed = typed
         self._components = components or {}
         self._by_reference: dict[str, Node] = {}
 
@@ -93,6 +93,7 @@ class Compiler:
 
     def _fill(self, node: Node, schema: Mapping[str, Any]) -> None:
         node.raw = schema
+        node.typed = self._typed
         node.type = str(schema.get("type", ""))
         node.nullable = bool(schema.get("nullable"))
         node.preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
@@ -191,8 +192,3 @@ def join_path(path: Sequence[str | int]) -> str:
         else:
             written += f".{part}" if written else part
     return written
-
-
-def known_fields(nodes: Iterable[Node]) -> set[str]:
-    """Union of the declared fields of `nodes`."""
-    return {name for node in nodes for name in node.properties}

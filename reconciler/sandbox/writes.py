@@ -14,9 +14,10 @@ from typing import Any
 
 from reconciler.errors import SpecError
 from reconciler.sandbox import admission, allocation, builtin_rules, deletion, objects, statuses
-from reconciler.sandbox.apply import ApplyConflictError, apply_configuration
+from reconciler.sandbox.apply import ApplyConflictError
 from reconciler.sandbox.cluster import Cluster
 from reconciler.sandbox.decoding import prune
+from reconciler.sandbox.last_applied import apply_after_client_side
 from reconciler.sandbox.managed import Actor, track_update
 from reconciler.sandbox.patches import PatchError, json_patch, merge_patch
 from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, SERVICES, ResourceType
@@ -33,7 +34,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 def create(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
     """POST: a new object. ApiError 400, 404 (namespace), 409, 422."""
-    objects.check_identity(target.type, body, target.namespace, target.name)
+    body = objects.check_identity(target.type, body, target.namespace, target.name)
     admission.check_place(cluster, target)
     warnings: list[str] = []
     value = admission.decoded(cluster, target.type, body, options, warnings)
@@ -86,7 +87,7 @@ def _actor(target: Target, options: WriteOptions, operation: str) -> Actor:
 
 def replace_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
     """PUT: another version of an existing object. ApiError 404, 409 on a stale resourceVersion, 422."""
-    objects.check_identity(target.type, body, target.namespace, target.name)
+    body = objects.check_identity(target.type, body, target.namespace, target.name)
     live = find(cluster, target)
     metadata = body.get("metadata") or {}
     if not metadata.get("resourceVersion") and not target.type.unconditional:
@@ -131,7 +132,7 @@ def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, o
         raise statuses.unprocessable(
             f"the server rejected our request due to an error in our request: {error.message}"
         ) from error
-    objects.check_identity(target.type, patched, target.namespace, target.name)
+    patched = objects.check_identity(target.type, patched, target.namespace, target.name)
     warnings: list[str] = []
     value = admission.decoded(cluster, target.type, patched, options, warnings)
     return _store_update(cluster, target, live, value, options, warnings)
@@ -139,7 +140,7 @@ def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, o
 
 def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
     """PATCH with an apply configuration: creates or changes. ApiError 400, 404, 409 naming fields, 422."""
-    objects.check_identity(target.type, body, target.namespace, target.name)
+    body = objects.check_identity(target.type, body, target.namespace, target.name)
     metadata = body.get("metadata") or {}
     if metadata.get("managedFields"):
         raise statuses.bad_request("metadata.managedFields must be nil")
@@ -155,7 +156,7 @@ def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOpti
     base = None if live is None else in_version(target.type, live.copy())
     actor = _actor(target, options, "Apply")
     try:
-        applied = apply_configuration(node, base, configuration, actor, force=options.force)
+        applied = apply_after_client_side(node, base, configuration, actor, force=options.force)
     except ApplyConflictError as error:
         raise statuses.apply_conflict(error.message, error.causes) from error
     except SpecError as error:

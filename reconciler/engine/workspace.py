@@ -134,7 +134,7 @@ class Workspace:
 
     def _take(self, merged: Desired, wanted: dict[ResourceRef, Resource], touched: set[ResourceRef] | None) -> None:
         if touched is None:
-            self.desired, self.records = merged.resources, merged.records
+            self.desired, self.records = merged.resources, dict(merged.records)
         else:
             kept = {ref: one for ref, one in self.desired.items() if ref not in touched}
             self.desired = {**kept, **merged.resources}

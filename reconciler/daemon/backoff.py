@@ -9,6 +9,7 @@ from reconciler.model.plan import Action, Change
 from reconciler.model.result import Result
 
 JITTER = 0.1
+SHORTEST = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +46,8 @@ class Pace:
 
 
 def spread(seconds: float) -> float:
-    """`seconds`, plus or minus a tenth, so that what was loaded together is not looked at together for ever."""
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load
+    """`seconds`, plus or minus a tenth, so that what was loaded together is not looked at together for ever.
+
+    Never less than SHORTEST: a document must not turn the daemon into a busy loop.
+    """
+    return max(seconds, SHORTEST) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load

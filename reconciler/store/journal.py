@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from reconciler.errors import StalePlanError
+from reconciler.model.digest import digest
 from reconciler.model.plan import Change, PlannedStep
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
@@ -90,6 +91,8 @@ def start_change(lease: Lease, run_id: int, change: Change) -> int:
             "diffs": json.dumps([[entry.path, entry.before, entry.after, entry.secret] for entry in change.diffs]),
             "fingerprint": change.fingerprint,
             "generation": change.resource.generation,
+            "before_digest": digest(change.before),
+            "after_digest": digest(change.after),
             "started_at": now,
         }
         change_id = _inserted(connection.execute(insert(changes).values(values)))

@@ -119,6 +119,8 @@ changes = Table(
     Column("diffs", LongText, nullable=False, default="[]"),
     Column("fingerprint", String(64), nullable=False, default=""),
     Column("generation", Integer, nullable=False, default=0),
+    Column("before_digest", String(64), nullable=False, default="", doc="of the observed state that it started from"),
+    Column("after_digest", String(64), nullable=False, default="", doc="of the desired state that it leads to"),
     Column("verdict", String(16), nullable=False, default="", doc="empty while it runs"),
     Column("reason", String(63), nullable=False, default=""),
     Column("message", LongText, nullable=False, default=""),

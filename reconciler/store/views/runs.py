@@ -65,7 +65,10 @@ class StepView(View):
 
 @dataclass(frozen=True, slots=True)
 class ChangeView(View):
-    """One change of a run. verdict: "" while it runs. generation: of the document that it applied."""
+    """One change of a run. verdict: "" while it runs. generation: of the document that it applied.
+
+    lost: it is said to run, but the process of its run is gone; the next run finds out how far it came.
+    """
 
     id: int
     run: int
@@ -77,6 +80,7 @@ class ChangeView(View):
     why: str
     diffs: tuple[DiffView, ...]
     verdict: str
+    lost: bool
     reason: str
     message: str
     generation: int
@@ -167,7 +171,8 @@ def _run_view(row: Row[Any], counts: Mapping[str, int], now: float) -> RunView:
 
 
 def _changes() -> Select[Any]:
-    return select(changes, runs.c.actor, runs.c.trigger, runs.c.revision).join(runs, runs.c.id == changes.c.run_id)
+    of_run = (runs.c[name] for name in ("actor", "trigger", "revision", "boot_id", "pid", "pid_start"))
+    return select(changes, *of_run).join(runs, runs.c.id == changes.c.run_id)
 
 
 def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[ChangeView]:
@@ -185,6 +190,7 @@ def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[Chan
             why=row.why,
             diffs=diffs_of(row.diffs),
             verdict=row.verdict,
+            lost=not row.verdict and is_dead(row),
             reason=row.reason,
             message=row.message,
             generation=row.generation,

@@ -260,6 +260,8 @@ def upgrade() -> None:
         ),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("before_digest", sa.String(length=64), nullable=False),
+        sa.Column("after_digest", sa.String(length=64), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=63), nullable=False),
         sa.Column(

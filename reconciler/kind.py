@@ -159,10 +159,25 @@ class Kind(Protocol):
     its process died. steps_version: raised when the meaning of a step changes, so that older plan files refuse.
     """
 
-    name: str
-    schema: Mapping[str, Any]
-    recovery: Literal["replan", "continue"]
-    steps_version: int
+    @property
+    def name(self) -> str:
+        """CamelCase noun."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema of `spec`."""
+        ...
+
+    @property
+    def recovery(self) -> Literal["replan", "continue"]:
+        """What happens to an interrupted change."""
+        ...
+
+    @property
+    def steps_version(self) -> int:
+        """Raised when the meaning of a step changes."""
+        ...
 
     def references(self, resource: Resource) -> Sequence[ResourceRef]:
         """What this resource needs first, beside `lifecycle.dependsOn`. Pure."""

@@ -36,9 +36,20 @@ class StepShape(Protocol):
 class KindRules(Protocol):
     """The pure half of a kind; see `kind.Kind` for what each member means."""
 
-    name: str
-    schema: Mapping[str, Any]
-    steps_version: int
+    @property
+    def name(self) -> str:
+        """The `kind:` of documents."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema of `spec`."""
+        ...
+
+    @property
+    def steps_version(self) -> int:
+        """Raised when the meaning of a step changes."""
+        ...
 
     def references(self, resource: Resource) -> Sequence[ResourceRef]:
         """What this resource needs first."""

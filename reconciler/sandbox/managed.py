@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.errors import SpecError
-from reconciler.sandbox.fieldsets import FieldSet, Path, decode, encode, flatten
+from reconciler.sandbox.fieldsets import CONTAINER, FieldSet, Path, decode, encode, flatten, with_ancestors
 from reconciler.sandbox.patches import same_json
 from reconciler.sandbox.schema import Node
 
@@ -117,11 +117,23 @@ class Comparison:
 
 
 def compare(before: Mapping[Path, Any], after: Mapping[Path, Any]) -> Comparison:
-    """The difference of two results of `owned_fields`."""
-    changed = frozenset(
-        path for path, value in after.items() if path not in before or not same_json(before[path], value)
-    )
-    return Comparison(changed, frozenset(before.keys() - after.keys()))
+    """The difference of two results of `owned_fields`.
+
+    A container that became empty, or was, is the same container: only what is inside it was removed or added.
+    """
+    changed = {path for path, value in after.items() if path not in before or not same_json(before[path], value)}
+    removed = before.keys() - after.keys()
+    emptied = {path for path in changed if path not in before and _is_container(after[path])}
+    filled = {path for path in removed if _is_container(before[path])}
+    if emptied:
+        changed -= emptied & with_ancestors(before)
+    if filled:
+        removed -= filled & with_ancestors(after)
+    return Comparison(frozenset(changed), frozenset(removed))
+
+
+def _is_container(value: Any) -> bool:
+    return value is CONTAINER or value == {}
 
 
 def current_owners(live: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Owner]:

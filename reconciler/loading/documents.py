@@ -195,9 +195,9 @@ def _findings(schema: KindSchema, document: Any) -> list[Finding]:
     """Why a document is not valid; never empty."""
     if found := schema_findings(schema.schema, document):
         return found
-    # The two validators differ, e.g. in what `$` of a pattern means: then the one that decided speaks, values masked.
+    # The two validators differ, e.g. in what `$` of a pattern means: then the one that decided says where.
     errors = schema.validator.iter_errors(document)
-    return [Finding(tuple(error.instance_path), f"is not valid here: {error.kind.name}") for error in errors]
+    return [Finding(tuple(error.instance_path), f"does not fit its {error.kind.name}") for error in errors]
 
 
 def _kind_findings(document: Mapping[str, Any], kinds: Mapping[str, Kind]) -> list[Finding]:

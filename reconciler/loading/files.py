@@ -228,7 +228,7 @@ class FileReader:
 def _rendered(value: Any, variables: Variables | None, budget: Budget) -> Any:
     """A document with its variables filled in. Raises FindingsError."""
     if variables is None:
-        raise FindingsError([Finding(_first_use(value, ()), f"uses variables, and {VARIABLES_FILE} is broken")], None)
+        raise FindingsError([Finding(_first_use(value, ()), "uses variables, and those are broken")], None)
     findings: list[Finding] = []
     value = variables.rendered(value, findings, budget)
     if findings:

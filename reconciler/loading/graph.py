@@ -49,8 +49,9 @@ def cycle_message(cycle: Sequence[ResourceRef], member: ResourceRef) -> str:
 
 def missing_message(missing: ResourceRef, known: Mapping[ResourceRef, object] | Collection[ResourceRef]) -> str:
     """That a reference leads nowhere, and which one was probably meant."""
-    candidates = (ref.name for ref in known if ref.kind == missing.kind)
-    hint = suggestion(missing.name, (name for name in candidates if abs(len(name) - len(missing.name)) <= 2))
+    same_name = next((ref for ref in known if ref.name == missing.name), None)
+    hint = f', did you mean "{same_name}"?' if same_name else ""
     if not hint:
-        hint = suggestion(str(missing), (str(ref) for ref in known if ref.name == missing.name))
+        candidates = (ref.name for ref in known if ref.kind == missing.kind)
+        hint = suggestion(missing.name, (name for name in candidates if abs(len(name) - len(missing.name)) <= 2))
     return f"needs {missing}, which does not exist or is not valid{hint}"

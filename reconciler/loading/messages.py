@@ -80,6 +80,9 @@ class _Writer:
             for inner in likely[0]:
                 yield from self.findings(inner)
             return
+        if choice := _choice(list(branches.values())):
+            yield choice
+            return
         alternatives: Any = error.validator_value
         forms = [self._form(branch) for branch in alternatives]
         shown = "the value" if self._may_hold_secret(error.schema) else shown_value(error.instance)
@@ -145,6 +148,19 @@ class _Writer:
         return False
 
 
+def _choice(branches: list[list[ValidationError]]) -> Finding | None:
+    """For alternatives that one field tells apart (`type: const …`), when its value is none of theirs."""
+    decisive = [next((one for one in branch if one.validator == "const"), None) for branch in branches]
+    places = {tuple(one.absolute_path) if one else None for one in decisive}
+    place = places.pop()
+    if places or place is None:
+        return None
+    allowed = [one.validator_value for one in decisive if one]
+    value = next(one.instance for one in decisive if one)
+    meant = suggestion(value, _texts(allowed)) if isinstance(value, str) else ""
+    return Finding(place, f"{shown_value(value)} is not allowed here, expected {listed(allowed)}{meant}")
+
+
 def _is_other_form(error: ValidationError) -> bool:
     """True when an error says that a branch of alternatives describes something else altogether."""
     return (error.validator == "type" and not error.relative_path) or error.validator in ("const", "enum")
@@ -167,7 +183,7 @@ def _describe(error: ValidationError, schema: Mapping[str, Any], shown: str) -> 
         return f"expected {_type_words(limit)}, got {shown}{_type_hint(error, limit)}"
     if keyword in ("enum", "const"):
         allowed = list(limit) if keyword == "enum" else [limit]
-        meant = suggestion(error.instance, filter(_is_text, allowed)) if isinstance(error.instance, str) else ""
+        meant = suggestion(error.instance, _texts(allowed)) if isinstance(error.instance, str) else ""
         return f"{shown} is not allowed here, expected {listed(allowed)}{meant}"
     if keyword == "pattern":
         return f"{shown} is not {_expected(schema) or f'of the form {limit}'}"
@@ -204,5 +220,5 @@ def _type_hint(error: ValidationError, types: Any) -> str:
     return ""
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    return (value for value in values if isinstance(value, str))

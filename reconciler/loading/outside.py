@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -34,7 +34,8 @@ MAX_FILE_BYTES = 10_000_000
 class SecretRules:
     """Which secrets documents may name. environ: where variables are looked up.
 
-    env: fnmatch patterns of names. files: folders, or fnmatch patterns of absolute paths; both may start with `~`.
+    env: fnmatch patterns of names. files: folders, or fnmatch patterns of paths; both absolute or starting with `~`,
+    others allow nothing.
     """
 
     env: tuple[str, ...] = ()
@@ -137,15 +138,18 @@ class Outside:
     def _allowed_file(self, written: str) -> str:
         """Where a secret file really is. Raises SourceError unless the settings allow reading there."""
         expanded = _expanded(written)
-        folders = [_expanded(rule) for rule in self._rules.files if not _is_pattern(rule)]
+        rules = [rule for rule in map(_expanded, self._rules.files) if posixpath.isabs(rule)]
+        folders = [os.path.realpath(rule) for rule in rules if not _is_pattern(rule)]
+        patterns = [rule for rule in rules if _is_pattern(rule)]
         candidates = [expanded] if posixpath.isabs(expanded) else [posixpath.join(one, expanded) for one in folders]
         allowed: list[str] = []
         for candidate in candidates:
             try:
-                real = str(FilePath(candidate).resolve())
-            except (OSError, RuntimeError, ValueError) as error:
+                real = os.path.realpath(candidate)
+            except (OSError, ValueError) as error:
                 raise SourceError(f'secret file "{shorten(written)}" cannot be read: its path is not valid') from error
-            if self._is_allowed(real, folders):
+            is_below = any(is_inside(real, folder) for folder in folders)
+            if is_below or any(fnmatch.fnmatchcase(real, pattern) for pattern in patterns):
                 allowed.append(real)
         if not allowed:
             raise SourceError(
@@ -153,12 +157,6 @@ class Outside:
                 f"{', '.join(self._rules.files) or 'none'}"
             )
         return next((path for path in allowed if FilePath(path).exists()), allowed[0])
-
-    def _is_allowed(self, real: str, folders: Sequence[str]) -> bool:
-        if any(is_inside(real, str(FilePath(folder).resolve())) for folder in folders):
-            return True
-        patterns = (_expanded(rule) for rule in self._rules.files if _is_pattern(rule))
-        return any(fnmatch.fnmatchcase(real, pattern) for pattern in patterns)
 
     def _note(self, where: str, name: str) -> None:
         """Before reading: a change in between is then seen the next time."""

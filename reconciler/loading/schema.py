@@ -212,7 +212,7 @@ def _secret_reference(schema: Mapping[str, Any]) -> dict[str, Any]:
 def kind_schema(kind: Kind) -> KindSchema:
     """The compiled schema of a kind: the same one each time, unless the kind cannot be hashed."""
     try:
-        return _kept(kind)
+        return _kept(kind)  # type: ignore[arg-type]  # whether it can be hashed is just being tried
     except TypeError:
         return KindSchema(kind)
 

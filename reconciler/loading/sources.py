@@ -185,7 +185,7 @@ class DirectorySource:
     def __init__(self, root: Path) -> None:
         root = root.expanduser()
         self._single = root.name if root.is_file() else ""
-        self.root = str((root.parent if self._single else root).resolve())
+        self.root = os.path.realpath(root.parent if self._single else root)
 
     def list(self) -> Listing:
         """See DocumentSource."""
@@ -207,7 +207,7 @@ class DirectorySource:
 
     def owner(self, path: str) -> str:
         """See DocumentSource."""
-        return f"file:{self._absolute(path)}"
+        return f"file:{_storable(self._absolute(path))}"
 
     def shown(self, path: str) -> str:
         """See DocumentSource. Relative to the current folder when below it, else absolute."""
@@ -218,7 +218,7 @@ class DirectorySource:
             current = ""
         if current and is_inside(absolute, current):
             absolute = absolute[len(current) :].strip("/") or "."
-        return shorten(os.fsencode(absolute).decode("utf-8", "backslashreplace"), 400)
+        return shorten(_storable(absolute), 400)
 
     def _absolute(self, path: str) -> str:
         return f"{self.root.rstrip('/')}/{path}" if path else self.root
@@ -242,7 +242,7 @@ class DirectorySource:
         while waiting:
             folder = waiting.pop()
             try:
-                real = str(Path(self._absolute(folder)).resolve())
+                real = os.path.realpath(self._absolute(folder))
                 if real in scan.folders:
                     continue
                 scan.folders.add(real)
@@ -262,10 +262,13 @@ class DirectorySource:
             if entry.is_symlink():
                 self._take_link(scan, path, is_document)
             elif entry.is_dir():
-                waiting.append(path)
+                if _is_utf8(entry.name):
+                    waiting.append(path)
+                else:
+                    scan.fault(path, "has a name that is not UTF-8", hides=True)
             elif not is_document:
                 return
-            elif not entry.name.isprintable() and not _is_utf8(entry.name):
+            elif not _is_utf8(entry.name):
                 scan.fault(path, "has a name that is not UTF-8")
             elif entry.is_file():
                 scan.files[path] = trusted_signature(entry.stat(), now)
@@ -278,7 +281,7 @@ class DirectorySource:
             scan.fault(path, _os_message(error), hides=not is_document)
 
     def _take_link(self, scan: _Scan, path: str, is_document: bool) -> None:
-        target = Path(self._absolute(path)).resolve()
+        target = Path(os.path.realpath(self._absolute(path)))
         is_folder = target.is_dir()
         if not (is_document or is_folder):
             return
@@ -312,3 +315,8 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _storable(path: str) -> str:
+    """A path as text that can be stored and printed: bytes that are not UTF-8 are escaped."""
+    return path if _is_utf8(path) else os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -55,6 +55,7 @@ class Variables:
         self._raw = dict(values)
         self._resolved: dict[str, Any] = {}
         self._resolving: list[str] = []
+        self._failed: dict[str, str] = {}  # remembered as well, or a failure deep down would be found again and again
 
     def resolve_all(self) -> list[Finding]:
         """Resolve every variable. What cannot be is returned, with paths that start with the variable's name."""
@@ -70,6 +71,8 @@ class Variables:
         """The value of a variable, its own expressions rendered. Raises VariableError."""
         if name in self._resolved:
             return self._resolved[name]
+        if name in self._failed:
+            raise VariableError(self._failed[name])
         if name in self._resolving:
             loop = [*self._resolving[self._resolving.index(name) :], name]
             raise VariableError(f"template loop: {' -> '.join(map(shorten, loop))}")
@@ -80,6 +83,7 @@ class Variables:
             findings: list[Finding] = []
             value = self.rendered(self._raw[name], findings, Budget())
             if findings:
+                self._failed[name] = findings[0].message
                 raise VariableError(findings[0].message)
         finally:
             self._resolving.pop()

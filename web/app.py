@@ -20,8 +20,13 @@ METHODS = ("GET", "HEAD")
 RETRY_AFTER = 5
 STATIC = Path(__file__).parent / "static"
 _FILTERS = (
-    "advice as_yaml absolute bars condition_face cut duration face labels moment per_cent resource_url shorten value"
+    *("advice", "as_yaml", "absolute", "badge", "bars", "condition_face", "cut", "duration", "face", "labels"),
+    *("moment", "per_cent", "resource_url", "shorten", "value"),
 )
+_USUAL = {
+    404: "There is nothing at this address. It may have had another name.",
+    400: "The question is not understood.",
+}
 _log = logging.getLogger("reconciler.web")
 
 
@@ -32,7 +37,7 @@ def create_flask_app(database: Database, settings: PageSettings | None = None) -
     app.json.sort_keys = False  # type: ignore[attr-defined] # Flask's own provider has it
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals["version"] = _static_version()
-    for name in _FILTERS.split():
+    for name in _FILTERS:
         app.jinja_env.filters[name] = getattr(presentation, name)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(api.blueprint)
@@ -78,7 +83,9 @@ def _show_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response:
         code = error.code or InternalServerError.code
-        return _error(code, error.name.replace(" ", ""), error.description or error.name)
+        usual = error.description == type(error).description
+        message = _USUAL.get(code, error.name) if usual else error.description
+        return _error(code, error.name.replace(" ", ""), message or error.name)
 
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> Response:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.status import Outcome, status_update
 from reconciler.model.observation import Observation
-from reconciler.model.plan import Action
-from reconciler.model.resource import ResourceRef
+from reconciler.model.plan import Action, Change
+from reconciler.model.resource import ResourceRef, State
 from reconciler.model.result import Result
+from reconciler.planning.diff import owned
 from reconciler.store import events, journal, resources, statuses
 from reconciler.store.leases import Lease
 from reconciler.store.statuses import Status, StatusUpdate
@@ -102,7 +103,7 @@ def _with_applied(update: StatusUpdate, result: Result, *, changed: bool) -> Sta
         return update
     if result.change.action is Action.DELETE:
         return replace(update, applied=None, touched=False)
-    return replace(update, applied=result.change.after)
+    return replace(update, applied=_applied(result.change))
 
 
 def _adopted(update: StatusUpdate, outcome: Outcome, before: Status | None) -> StatusUpdate:
@@ -116,7 +117,12 @@ def _adopted(update: StatusUpdate, outcome: Outcome, before: Status | None) -> S
         and before.observed_generation == update.observed_generation
     ):
         return update
-    return replace(update, applied=change.after, touched=True)
+    return replace(update, applied=_applied(change), touched=True)
+
+
+def _applied(change: Change) -> State:
+    """What we have applied: what is left to others is not ours, also when that rule is dropped later."""
+    return owned(change.after, change.resource.lifecycle.ignore)
 
 
 def _same(before: Status, update: StatusUpdate) -> bool:

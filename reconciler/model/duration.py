@@ -14,7 +14,7 @@ def parse_duration(text: str | float) -> float:
     """Seconds. A bare number means seconds. Raises ValueError for anything else, and for more than a year."""
     if isinstance(text, int | float) and not isinstance(text, bool):
         seconds = float(text)
-    elif isinstance(text, str) and len(text) < 64 and _WHOLE.match(text):
+    elif isinstance(text, str) and len(text) < 64 and _WHOLE.fullmatch(text):
         seconds = sum(float(amount) * _UNITS[unit] for amount, unit in _PART.findall(text))
     else:
         raise ValueError(f"{text!r} is not a duration: write for example 30s, 5m or 1h30m")

@@ -32,7 +32,7 @@ class ResourceRef(NamedTuple):
     def parse(cls, text: str) -> ResourceRef:
         """From `Kind/name`. Raises SpecError naming the text."""
         kind, slash, name = text.partition("/")
-        if not slash or not re.match(KIND_PATTERN, kind) or not re.match(NAME_PATTERN, name):
+        if not slash or not re.fullmatch(KIND_PATTERN, kind) or not re.fullmatch(NAME_PATTERN, name):
             message = f"{text[:200]!r} is not a reference: write Kind/name, for example Cluster/dev"
             raise SpecError("InvalidReference", message)
         return cls(kind, name)

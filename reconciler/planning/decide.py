@@ -104,18 +104,12 @@ def _present(
     """A resource that should be there and be as its spec says."""
     lifecycle = blank.resource.lifecycle
     wanted = stored_form(kind.normalize(blank.resource), judgement.key)
-    if observation.pending is not None:
-        change = replace(
-            blank,
-            action=Action.CREATE,
-            why=f"lives in {observation.pending}, which this plan makes",
-            diffs=fields(wanted),
-            after=wanted,
-            conditional=True,
-        )
-        return _gated(judgement, _sealed(kind, change, record))
     after = overlay(wanted, observation.state, lifecycle.ignore)
     change = replace(blank, before=observation.state, after=after)
+    if observation.pending is not None:
+        why = f"lives in {observation.pending}, which this plan makes"
+        change = replace(change, action=Action.CREATE, why=why, diffs=fields(after), conditional=True)
+        return _moded(judgement, kind, change, record)
     if observation.state is None:
         there_before = record is not None and record.applied is not None
         why = "it was applied before and is gone" if there_before else "it does not exist"
@@ -126,17 +120,24 @@ def _present(
         if not diffs:
             return replace(change, why="as desired")
         change = _differs(judgement, kind, change, diffs)
+    return _moded(judgement, kind, change, record)
+
+
+def _moded(judgement: Judgement, kind: KindRules, change: Change, record: Record | None) -> Change:
+    """A change with its steps, as far as the mode of its resource lets it pass."""
+    mode = change.resource.lifecycle.mode
+    if mode == "observe":
+        return replace(change, action=Action.NOOP, why="only observed", diffs=(), conditional=False)
     change = _sealed(kind, change, record)
-    if lifecycle.mode == "observe":
-        return replace(change, action=Action.NOOP, why="only observed", diffs=(), steps=())
-    if lifecycle.mode == "notify":
+    if mode == "notify":
         obstacle = Obstacle("notify", "DriftReported", "mode notify: the difference is reported and left alone")
         return replace(change, obstacle=obstacle)
     return _gated(judgement, change, record)
 
 
 def _differs(judgement: Judgement, kind: KindRules, change: Change, diffs: tuple[FieldDiff, ...]) -> Change:
-    fixed = [entry.path for entry in diffs if immutable_field(entry.path, judgement.immutable_of(kind))]
+    rules = judgement.immutable_of(kind)
+    fixed = [entry.path for entry in diffs if immutable_field(entry.path, rules, entry.before)]
     if fixed:
         why = f"{', '.join(fixed)} cannot be changed in place"
         return replace(change, action=Action.REPLACE, diffs=diffs, why=why)
@@ -172,7 +173,8 @@ def _sealed(kind: KindRules, change: Change, record: Record | None) -> Change:
 def fingerprinted(kind: KindRules, change: Change, record: Record | None) -> Change:
     """The change with the digest of all that it was computed from, and of nothing unrelated."""
     applied = record.applied if record is not None else None
-    seen: Any = "pending" if change.conditional else compared(change.after, change.before, applied)
+    ignore = change.resource.lifecycle.ignore
+    seen: Any = "pending" if change.conditional else compared(change.after, change.before, applied, ignore)
     parts = {
         "spec": change.resource.digest,
         "generation": change.resource.generation,

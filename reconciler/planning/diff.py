@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeGuard
 
 from reconciler.model.plan import FieldDiff
 from reconciler.model.resource import State
@@ -17,7 +17,8 @@ from reconciler.model.secret import SECRET_MARK
 
 ROOT = "spec"
 _MISSING = object()
-_PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
+_PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+\Z")
+_DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 
 
 def diff(desired: State, observed: State, applied: State = None, ignore: Sequence[str] = ()) -> tuple[FieldDiff, ...]:
@@ -26,14 +27,12 @@ def diff(desired: State, observed: State, applied: State = None, ignore: Sequenc
     desired, observed, applied: plain JSON data in the kind's normal form, None for absent or never applied.
     ignore: paths such as `spec.replicas` or `spec.ports.*`; what lies below an ignored path is ignored too.
     """
-    if desired == observed and (applied is None or applied == desired):
-        return ()
     found = _compare(ROOT, desired, observed, _MISSING if applied is None else applied)
     return tuple(entry for entry in found if not is_ignored(entry.path, ignore))
 
 
 def is_ignored(path: str, ignore: Iterable[str]) -> bool:
-    """True when `path` is, or lies below, a path of `ignore`; `*` stands for any part of one segment or more."""
+    """True when `path` is, or lies below, a path of `ignore`; `*` stands for any part, `[*]` for any list member."""
     return any(
         path == rule or path.startswith((rule + ".", rule + "[")) or ("*" in rule and _matches(path, rule))
         for rule in ignore
@@ -47,16 +46,14 @@ def overlay(desired: State, observed: State, ignore: Sequence[str]) -> State:
     return _overlay(ROOT, desired, observed, ignore)
 
 
-def compared(desired: State, observed: State, applied: State = None) -> State:
+def compared(desired: State, observed: State, applied: State = None, ignore: Sequence[str] = ()) -> State:
     """The part of the observed state that a diff looks at: what a fingerprint covers, and nothing else."""
-    if isinstance(desired, Mapping) and isinstance(observed, Mapping) and not _is_secret(desired):
-        before = applied if isinstance(applied, Mapping) else {}
-        return {
-            name: compared(desired.get(name), observed[name], before.get(name))
-            for name in {**desired, **before}
-            if name in observed
-        }
-    return observed
+    return _compared(ROOT, desired, observed, applied, ignore)
+
+
+def owned(state: State, ignore: Sequence[str]) -> State:
+    """The part of a state that is ours: without what is left to others."""
+    return _owned(ROOT, state, ignore) if ignore else state
 
 
 def fields(state: State) -> tuple[FieldDiff, ...]:
@@ -64,8 +61,29 @@ def fields(state: State) -> tuple[FieldDiff, ...]:
     return tuple(_added(ROOT, state))
 
 
+def _owned(path: str, state: Any, ignore: Sequence[str]) -> Any:
+    if _is_plain_mapping(state):
+        return {
+            name: _owned(below, member, ignore)
+            for name, member in state.items()
+            if not is_ignored(below := join(path, name), ignore)
+        }
+    return [_owned(f"{path}[{index}]", one, ignore) for index, one in enumerate(state)] if _is_list(state) else state
+
+
+def _compared(path: str, desired: Any, observed: Any, applied: Any, ignore: Sequence[str]) -> Any:
+    if not (_is_plain_mapping(desired) and _is_plain_mapping(observed)):
+        return observed
+    before = applied if isinstance(applied, Mapping) else {}
+    return {
+        name: _compared(below, desired.get(name), observed[name], before.get(name), ignore)
+        for name in {**desired, **before}
+        if name in observed and not is_ignored(below := join(path, name), ignore)
+    }
+
+
 def _compare(path: str, desired: Any, observed: Any, applied: Any) -> Iterator[FieldDiff]:
-    if isinstance(desired, Mapping) and isinstance(observed, Mapping) and not _is_secret(desired):
+    if _is_plain_mapping(desired) and _is_plain_mapping(observed):
         yield from _compare_mappings(path, desired, observed, applied if isinstance(applied, Mapping) else {})
     elif _is_list(desired) and _is_list(observed):
         yield from _compare_lists(path, desired, observed, applied if _is_list(applied) else ())
@@ -109,7 +127,7 @@ def _entry(path: str, before: Any, after: Any) -> FieldDiff:
 
 
 def _added(path: str, value: Any) -> Iterator[FieldDiff]:
-    if isinstance(value, Mapping) and value and not _is_secret(value):
+    if _is_plain_mapping(value) and value:
         for name, member in value.items():
             yield from _added(join(path, name), member)
     elif _is_list(value) and value:
@@ -120,7 +138,7 @@ def _added(path: str, value: Any) -> Iterator[FieldDiff]:
 
 
 def _overlay(path: str, desired: Any, observed: Any, ignore: Sequence[str]) -> Any:
-    if isinstance(desired, Mapping) and not _is_secret(desired):
+    if _is_plain_mapping(desired):
         there = observed if isinstance(observed, Mapping) else {}
         merged: dict[str, Any] = {}
         for name in {**desired, **{name: None for name in there if is_ignored(join(path, name), ignore)}}:
@@ -130,16 +148,27 @@ def _overlay(path: str, desired: Any, observed: Any, ignore: Sequence[str]) -> A
             elif name in there:
                 merged[name] = there[name]
         return merged
-    if _is_list(desired) and _is_list(observed):
-        return [
-            _overlay(f"{path}[{index}]", wanted, observed[index] if index < len(observed) else None, ignore)
-            for index, wanted in enumerate(desired)
-        ]
-    return desired
+    return _overlay_list(path, desired, observed, ignore) if _is_list(desired) and _is_list(observed) else desired
+
+
+def _overlay_list(path: str, desired: Sequence[Any], observed: Sequence[Any], ignore: Sequence[str]) -> list[Any]:
+    """Members by place: what is ignored stays as observed, also behind the end of the desired ones."""
+    merged: list[Any] = []
+    for index in range(max(len(desired), len(observed))):
+        below = f"{path}[{index}]"
+        if index < len(observed) and is_ignored(below, ignore):
+            merged.append(observed[index])
+        elif index < len(desired):
+            there = observed[index] if index < len(observed) else None
+            merged.append(_overlay(below, desired[index], there, ignore))
+        else:
+            break
+    return merged
 
 
 def _matches(path: str, rule: str) -> bool:
-    return fnmatchcase(path, rule) or fnmatchcase(path, rule + ".*") or fnmatchcase(path, rule + "[[]*")
+    pattern = rule.replace("[", "[[]").replace("?", "[?]")  # only `*` is special
+    return any(fnmatchcase(path, pattern + below) for below in ("", ".*", "[[]*"))
 
 
 def join(path: str, name: str) -> str:
@@ -156,8 +185,15 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _is_secret(value: Any) -> bool:
-    """The stored form of a Secret: a mapping with just `secret`."""
-    return isinstance(value, Mapping) and len(value) == 1 and "secret" in value
+    """The stored form of a Secret: a mapping with just `secret`, a digest."""
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return False
+    held = value.get("secret")
+    return isinstance(held, str) and _DIGEST.match(held) is not None
+
+
+def _is_plain_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping) and not _is_secret(value)
 
 
 def _is_list(value: Any) -> bool:

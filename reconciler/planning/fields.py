@@ -16,10 +16,27 @@ def immutable_paths(schema: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_walk(ROOT, schema))
 
 
-def immutable_field(path: str, immutable: tuple[str, ...]) -> str | None:
-    """The immutable field that `path` is or lies in, or None."""
-    generic = _INDEX.sub("[]", path)
-    return next((rule for rule in immutable if generic == rule or generic.startswith((rule + ".", rule + "["))), None)
+def immutable_field(path: str, immutable: tuple[str, ...], before: Any = None) -> str | None:
+    """The immutable field that `path` is or lies in, or that goes with `before`, what was at `path`; or None."""
+    if not immutable:
+        return None
+    touched = {_INDEX.sub("[]", one) for one in _paths(path, before)}
+    return next((rule for rule in immutable if any(_is_within(one, rule) for one in touched)), None)
+
+
+def _is_within(path: str, rule: str) -> bool:
+    return path == rule or path.startswith((rule + ".", rule + "["))
+
+
+def _paths(path: str, value: Any) -> Iterator[str]:
+    """`path`, and the paths of everything in `value`, which stands there."""
+    yield path
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from _paths(join(path, name), member)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _paths(f"{path}[{index}]", member)
 
 
 def _walk(path: str, schema: Mapping[str, Any]) -> Iterator[str]:

@@ -114,10 +114,16 @@ def _why_not_ready(need: ResourceRef, changes: Mapping[ResourceRef, Change], wor
     if change.is_effective:
         return "is to be deleted" if change.action is Action.DELETE else ""
     if change.obstacle is None or change.obstacle.kind in ("notify", "suspended"):
-        return "" if change.before is not None else "is not there"
+        return "" if change.before is not None or _was_left_alone(change, world) else "is not there"
     if change.obstacle.kind == "vanished":
         return "is no longer in the specs" if change.before is None else ""
     return f"cannot be made ready: {change.obstacle.message}"
+
+
+def _was_left_alone(change: Change, world: World) -> bool:
+    """True for what is suspended, so that nobody looked, and was there when somebody last did."""
+    record = world.records.get(change.ref)
+    return change.obstacle is not None and change.obstacle.kind == "suspended" and record is not None and record.touched
 
 
 def _hold_back_needed(changes: dict[ResourceRef, Change], world: World) -> None:

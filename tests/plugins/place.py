@@ -1,0 +1,208 @@
+"""A place to test in: home, specs, a live system, the real command line. Used through the fixtures of conftest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PLUGINS = Path(__file__).parent
+STOPPING = PLUGINS / "stopping.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def stream(self) -> list[dict[str, Any]]:
+        """Its output as a stream of JSON objects, one a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Place:
+    """One home with its specs and its live system (a JSON file), and the command line on them."""
+
+    def __init__(self, root: Path, template: Path | None = None) -> None:
+        self.root = root
+        self.home = root / "home"
+        self.specs = root / "specs"
+        self.live = root / "live.json"
+        self.settings: dict[str, Any] = {}
+        self.home.mkdir(mode=0o700)
+        self.specs.mkdir()
+        if template is not None:
+            shutil.copy(template, self.database_file)
+
+    @property
+    def database_file(self) -> Path:
+        """The store."""
+        return self.home / "reconciler.db"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What every command of this place is given: nothing of the machine's own settings."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        return {
+            **kept,
+            "HOME": str(self.root),
+            "PYTHONPATH": str(PLUGINS),
+            "PYTHONWARNINGS": "error",
+            "RECONCILER_HOME": str(self.home),
+            "RECONCILER_PLUGINS": "entry_kind",
+            "RECONCILER_KINDS": json.dumps({"Entry": {"file": str(self.live), "hang": 3600}}),
+            **{f"RECONCILER_{name}": str(value) for name, value in self.settings.items()},
+        }
+
+    def write(self, name: str, *documents: Mapping[str, Any]) -> Path:
+        """A spec file with these documents."""
+        path = self.specs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        return path
+
+    def run(
+        self,
+        *arguments: str | Path,
+        code: int | None = 0,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        cwd: Path | None = None,
+    ) -> Ran:
+        """Run the command line. code: the exit code that it must have; None: any."""
+        command = [sys.executable, "-m", "reconciler.cli.main", *map(str, arguments)]
+        ended = subprocess.run(
+            command,
+            env={**self.environ, **(env or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=cwd or self.root,
+            check=False,
+        )
+        ran = Ran(ended.returncode, ended.stdout, ended.stderr)
+        assert code is None or ran.code == code, f"exit code {ran.code}, not {code}\n{ran.out}\n{ran.err}"
+        assert "Traceback" not in ran.err or code is None, ran.err
+        return ran
+
+    def start(
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, stop: str = ""
+    ) -> subprocess.Popen[str]:
+        """Start the command line. stop: a moment of `stopping.py` at which it stops itself."""
+        program = [str(STOPPING), stop] if stop else ["-m", "reconciler.cli.main"]
+        return subprocess.Popen(
+            [sys.executable, *program, *map(str, arguments)],
+            env={**self.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.root,
+        )
+
+    def apply(self, *arguments: str | Path, code: int | None = 0, env: Mapping[str, str] | None = None) -> Ran:
+        """`reconciler apply` of the specs, without asking."""
+        return self.run("apply", self.specs, "--yes", *arguments, code=code, env=env)
+
+    def plan(self, *arguments: str | Path, code: int | None = 0) -> dict[str, dict[str, Any]]:
+        """The changes that `reconciler plan` shows, by reference."""
+        document = self.run("plan", self.specs, "-o", "json", *arguments, code=code).json
+        return {change["ref"]: change for change in document["changes"]}
+
+    def there(self) -> dict[str, Any]:
+        """The live system."""
+        return dict(json.loads(self.live.read_text())) if self.live.exists() else {}
+
+    def put(self, there: Mapping[str, Any]) -> None:
+        """Change the live system by hand."""
+        temporary = self.live.with_suffix(".by-hand")
+        temporary.write_text(json.dumps(there))
+        temporary.replace(self.live)
+
+    def calls(self, what: str = "") -> list[str]:
+        """Which steps ran on which entries, `write one` each, in order."""
+        path = Path(f"{self.live}.calls")
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line.rpartition(" ")[0] for line in lines if line.startswith(what)]
+
+    def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
+        """Rows of the store, read apart from the program."""
+        with closing(sqlite3.connect(f"file:{self.database_file}?mode=ro", uri=True, timeout=30)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(statement, values)]
+
+    def is_whole(self) -> bool:
+        """SQLite's own opinion of the store."""
+        return self.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+
+    def status(self, name: str) -> dict[str, Any]:
+        """What `reconciler describe` says of an entry."""
+        return dict(self.run("describe", f"Entry/{name}", "-o", "json").json)
+
+
+def entry(name: str, lifecycle: Mapping[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """The document of an entry."""
+    document = {"apiVersion": "reconciler.dev/v1", "kind": "Entry", "metadata": {"name": name}}
+    return {**document, **({"lifecycle": dict(lifecycle)} if lifecycle else {}), "spec": {"text": "hello", **spec}}
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """The first true answer of `what`; fails when there is none in time."""
+    give_up = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.02)
+    return answer
+
+
+def wait_until_stopped(process: subprocess.Popen[str], seconds: float = 60.0) -> bool:
+    """True once the process has stopped itself, False when it ended instead."""
+
+    def state() -> str:
+        ended = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return ""
+        return "stopped" if ended.si_code == os.CLD_STOPPED else "ended"
+
+    return bool(wait_for(state, seconds) == "stopped")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9, and reap."""
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def living(pids: Iterable[int]) -> list[int]:
+    """Which of these processes still run (a zombie does not)."""
+    found = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "ZX":
+            found.append(pid)
+    return found

@@ -67,15 +67,16 @@ def _update(change: Change) -> Sequence[Step]:
 
 def _needed_by(path: str, before: Any) -> set[str]:
     """The steps that put one difference right."""
+    settle = {step.name for step in _SETTLE}
     field = path.removeprefix("spec.").partition(".")[0].partition("[")[0]
     if field == "state":
         if before["state"] == "stopped":
             return {START.name, KUBECONFIG.name, WAIT_API.name}
-        return {RESERVE.name, *(step.name for step in _SETTLE)}
+        return {RESERVE.name, *settle}
     return {
         "servers": {SCALE.name, WAIT_NODES.name},
         "agents": {SCALE.name, WAIT_NODES.name},
         "manifests": {MANIFESTS.name},
         "ready": {WAIT_NODES.name},
-        "kubeconfig": {KUBECONFIG.name, WAIT_API.name},
+        "kubeconfig": settle,  # it could not be looked into, and may be another cluster than before
     }.get(field, set())

@@ -51,6 +51,7 @@ class SandboxAdmin:
         Raises SandboxDownError, UnreachableError when it does not answer in time, and TransientError or TerminalError
         with its own words when it refuses.
         """
+        timeout = min(timeout, self._context.deadline) if method == "GET" else timeout
         status, answer = self._exchange(method, path, body, timeout)
         if 200 <= status < 300:
             return answer

@@ -67,7 +67,8 @@ class StepView(View):
 class ChangeView(View):
     """One change of a run. verdict: "" while it runs. generation: of the document that it applied.
 
-    lost: it is said to run, but the process of its run is gone; the next run finds out how far it came.
+    lost: it is said to run, but the process of its run is gone; the next run finds out how far it came. before_digest,
+    after_digest: of the observed state that it started from and of the desired state that it leads to.
     """
 
     id: int
@@ -84,6 +85,8 @@ class ChangeView(View):
     reason: str
     message: str
     generation: int
+    before_digest: str
+    after_digest: str
     started_at: float
     ended_at: float | None
     duration: float
@@ -194,6 +197,8 @@ def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[Chan
             reason=row.reason,
             message=row.message,
             generation=row.generation,
+            before_digest=row.before_digest,
+            after_digest=row.after_digest,
             started_at=row.started_at,
             ended_at=row.ended_at,
             duration=duration_of(row, now),

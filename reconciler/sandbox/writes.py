@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reconciler.errors import SpecError
@@ -32,24 +32,31 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An understood object on its way into the store. managed_fields: None when they follow from what changed."""
+
+    value: dict[str, Any]
+    warnings: list[str]
+    managed_fields: list[dict[str, Any]] | None = None
+
+
 def create(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
     """POST: a new object. ApiError 400, 404 (namespace), 409, 422."""
     body = objects.check_identity(target.type, body, target.namespace, target.name)
     admission.check_place(cluster, target)
     warnings: list[str] = []
     value = admission.decoded(cluster, target.type, body, options, warnings)
-    return _store_new(cluster, target, value, options, warnings)
+    return _store_new(cluster, target, _Draft(value, warnings), options)
 
 
 def _store_new(
     cluster: Cluster,
     target: Target,
-    value: dict[str, Any],
+    draft: _Draft,
     options: WriteOptions,
-    warnings: list[str],
-    *,
-    managed_fields: list[dict[str, Any]] | None = None,
 ) -> Written:
+    value, warnings, managed_fields = draft.value, draft.warnings, draft.managed_fields
     resource_type = target.type
     objects.check_generate_name(value.get("metadata") or {})
     objects.start_metadata(resource_type, value, target.namespace)
@@ -97,7 +104,7 @@ def replace_object(cluster: Cluster, target: Target, body: Any, options: WriteOp
         raise statuses.invalid((target.type.group, target.type.kind), target.name, [cause])
     warnings: list[str] = []
     value = admission.decoded(cluster, target.type, body, options, warnings)
-    return _store_update(cluster, target, live, value, options, warnings)
+    return _store_update(cluster, target, live, _Draft(value, warnings), options)
 
 
 def find(cluster: Cluster, target: Target) -> Stored:
@@ -135,7 +142,7 @@ def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, o
     patched = objects.check_identity(target.type, patched, target.namespace, target.name)
     warnings: list[str] = []
     value = admission.decoded(cluster, target.type, patched, options, warnings)
-    return _store_update(cluster, target, live, value, options, warnings)
+    return _store_update(cluster, target, live, _Draft(value, warnings), options)
 
 
 def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
@@ -166,11 +173,11 @@ def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOpti
     value = admission.decoded(cluster, target.type, value, replace(options, validation="Ignore"), warnings)
     if live is None:
         value.setdefault("metadata", {})["name"] = target.name
-        return _store_new(cluster, target, value, options, warnings, managed_fields=applied.managed_fields)
+        return _store_new(cluster, target, _Draft(value, warnings, applied.managed_fields), options)
     for name in ("resourceVersion", "uid"):
         if metadata.get(name):
             value["metadata"][name] = metadata[name]
-    return _store_update(cluster, target, live, value, options, warnings, managed_fields=applied.managed_fields)
+    return _store_update(cluster, target, live, _Draft(value, warnings, applied.managed_fields), options)
 
 
 def _untyped(target: Target, why: str) -> statuses.ApiError:
@@ -203,12 +210,10 @@ def _store_update(
     cluster: Cluster,
     target: Target,
     live: Stored,
-    value: dict[str, Any],
+    draft: _Draft,
     options: WriteOptions,
-    warnings: list[str],
-    *,
-    managed_fields: list[dict[str, Any]] | None = None,
 ) -> Written:
+    value, warnings, managed_fields = draft.value, draft.warnings, draft.managed_fields
     resource_type, before = target.type, in_version(target.type, live.copy())
     _check_preconditions(target, before, value)
     value = _keep_what_stays(target, before, value)

@@ -49,34 +49,36 @@ class Kubectl:
         return json.loads(self.ok("get", *arguments, "-o", "json"))
 
 
-def definition(plural: str) -> dict[str, Any]:
-    """A namespaced type with defaults, bounds, a keyed list, a free field, status and scale."""
-    schema = {
-        "type": "object",
-        "required": ["spec"],
-        "properties": {
-            "spec": {
-                "type": "object",
-                "required": ["size"],
-                "properties": {
-                    "size": {"type": "integer", "minimum": 1},
-                    "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
-                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                    "parts": {
-                        "type": "array",
-                        "x-kubernetes-list-type": "map",
-                        "x-kubernetes-list-map-keys": ["name"],
-                        "items": {
-                            "type": "object",
-                            "required": ["name"],
-                            "properties": {"name": {"type": "string"}, "count": {"type": "integer"}},
-                        },
+WIDGET_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["size"],
+            "properties": {
+                "size": {"type": "integer", "minimum": 1},
+                "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "parts": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    "items": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {"name": {"type": "string"}, "count": {"type": "integer"}},
                     },
                 },
             },
-            "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
         },
-    }
+        "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
+    },
+}
+
+
+def definition(plural: str) -> dict[str, Any]:
+    """A namespaced type with defaults, bounds, a keyed list, a free field, status and scale."""
     kind = plural.capitalize().rstrip("s")
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -91,7 +93,7 @@ def definition(plural: str) -> dict[str, Any]:
                     "name": "v1",
                     "served": True,
                     "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
+                    "schema": {"openAPIV3Schema": WIDGET_SCHEMA},
                     "subresources": {
                         "status": {},
                         "scale": {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"},

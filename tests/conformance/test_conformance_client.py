@@ -76,6 +76,7 @@ def test_typed_apps_objects_get_generation_and_defaults(api_client: Any, namespa
     scale = apps.read_namespaced_deployment_scale("web", namespace)
     assert scale.spec.replicas == 1
     scale.spec.replicas = 0
+    scale.metadata.resource_version = None  # controllers write the status meanwhile
     assert apps.replace_namespaced_deployment_scale("web", namespace, scale).spec.replicas == 0
     apps.delete_namespaced_deployment("web", namespace)
     with pytest.raises(ApiException, match="NotFound"):

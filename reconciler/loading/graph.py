@@ -38,13 +38,12 @@ def find_cycles(starts: Iterable[ResourceRef], requires: Requires) -> Iterator[t
                 waiting.append(iter(requires(following)))
 
 
-def cycle_message(cycle: Sequence[ResourceRef], member: ResourceRef) -> str:
-    """The cycle written out, beginning and ending with `member`."""
-    begin = cycle.index(member)
-    names = [str(ref) for ref in (*cycle[begin:], *cycle[:begin])]
-    if len(names) > _SHOWN:
-        names[_SHOWN - 1 :] = [f"… ({len(names)} in all)"]
-    return f"dependency cycle: {' -> '.join([*names, str(member)])}"
+def cycle_message(cycle: Sequence[ResourceRef], begin: int) -> str:
+    """The cycle written out, beginning and ending with the member at `begin`; of a long one only the first part."""
+    names = [str(cycle[(begin + step) % len(cycle)]) for step in range(min(len(cycle), _SHOWN))]
+    if len(cycle) > _SHOWN:
+        names[-1] = f"… ({len(cycle)} in all)"
+    return f"dependency cycle: {' -> '.join([*names, names[0]])}"
 
 
 def missing_message(missing: ResourceRef, known: Mapping[ResourceRef, object] | Collection[ResourceRef]) -> str:

@@ -37,8 +37,9 @@ class LoadResult:
 
     resources: everything valid, and what was last valid in files that broke since. problems: in the order of files and
     lines. owners: every owner that the source holds. broken: those with a problem; nothing of them counts as vanished.
-    changed: new or with another digest since the previous load of this loader (all, at the first). removed: no longer
-    there since then. readable: False when a part could not be seen, so that nothing may be concluded from absence.
+    changed: new, or with another digest or file since the previous load of this loader (all, at the first). removed: no
+    longer there since then. readable: False when a part could not be seen, so that nothing may be concluded from
+    absence.
     """
 
     resources: Mapping[ResourceRef, Resource]

@@ -196,8 +196,7 @@ class _Builder:
 
     def _collection(self, event: Any) -> Any:  # the hot loop: a usual scalar costs one turn and no call of ours
         """The mapping or list that `event` starts."""
-        next_event = self._next_event
-        has_escapes = self._has_escapes
+        next_event, has_escapes = self._next_event, self._has_escapes
         stack: list[tuple[Any, Any, Any]] = []
         container: Any = None
         key: Any = None  # None in a list; in a mapping the key that waits for its value, _AWAITED before it came

@@ -58,6 +58,7 @@ class Key:
         return {"tree": "mapping by kind", "list": "list of text"}.get(self.form, self.form)
 
 
+_ANY = Limits()
 _SHOWN_DEFAULTS = {
     "home": "/var/lib/reconciler for root, else $XDG_STATE_HOME/reconciler (~/.local/state/reconciler)",
     "dbUrl": "reconciler.db in the home (SQLite)",
@@ -78,26 +79,25 @@ def _setting(
     form: Form,
     default: Any,
     description: str,
+    limits: Limits = _ANY,
     *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
+    shown: bool = True,
 ) -> Any:
-    """A dataclass field with what `KEYS` needs to know of it."""
-    metadata = {_SETTING: (form, description, Limits(minimum, maximum, choices))}
+    """A dataclass field with what `KEYS` needs to know of it. shown: in the repr; it may hold a password."""
+    metadata = {_SETTING: (form, description, limits)}
     if default is dataclasses.MISSING:
-        return field(metadata=metadata)
+        return field(metadata=metadata, repr=shown)
     if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=dict, metadata=metadata, repr=shown)
+    return field(default=default, metadata=metadata, repr=shown)
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """How long to wait after a failure that may pass, in seconds: doubled from `min` up to `max`, with jitter."""
 
-    min: float = _setting("duration", 1.0, "First wait after a failure.", minimum=0.01)
-    max: float = _setting("duration", 300.0, "Longest wait between attempts.", minimum=0.01)
+    min: float = _setting("duration", 1.0, "First wait after a failure.", Limits(0.01))
+    max: float = _setting("duration", 300.0, "Longest wait between attempts.", Limits(0.01))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +105,15 @@ class Web:
     """Where the page is served."""
 
     host: str = _setting("text", "127.0.0.1", "Address that the page listens on.")
-    port: int = _setting("integer", 8080, "Port of the page; 0 takes a free one.", minimum=0, maximum=65535)
+    port: int = _setting("integer", 8080, "Port of the page; 0 takes a free one.", Limits(0, 65535))
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
     """What the daemon logs."""
 
-    format: str = _setting("text", "console", "How log lines look.", choices=("console", "json"))
-    level: str = _setting("text", "info", "What is logged.", choices=("debug", "info", "warning", "error"))
+    format: str = _setting("text", "console", "How log lines look.", Limits(choices=("console", "json")))
+    level: str = _setting("text", "info", "What is logged.", Limits(choices=("debug", "info", "warning", "error")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,22 +147,22 @@ class Settings:
     specs: Path | None = _setting(  # noqa: RUF009  # it makes a dataclass field
         "path", None, "Folder or file of specs, where a command names none."
     )
-    db_url: str = _setting("text", "", "Database, as an SQLAlchemy URL.")
-    forks: int = _setting("integer", 8, "How many changes are carried out at the same time.", minimum=1, maximum=256)
-    observers: int = _setting("integer", 32, "How many targets are looked at at once.", minimum=1, maximum=1024)
+    db_url: str = _setting("text", "", "Database, as an SQLAlchemy URL.", shown=False)
+    forks: int = _setting("integer", 8, "How many changes are carried out at the same time.", Limits(1, 256))
+    observers: int = _setting("integer", 32, "How many targets are looked at at once.", Limits(1, 1024))
     prune: bool = _setting("boolean", False, "Delete what vanished from the specs.")
     max_deletes: int = _setting(
-        "integer", 5, "A plan that deletes more than this stops and asks.", minimum=0, maximum=1_000_000
+        "integer", 5, "A plan that deletes more than this stops and asks.", Limits(0, 1_000_000)
     )
-    unsettled_interval: float = _setting("duration", 30.0, "Drift check of what is not ready.", minimum=0.1)
+    unsettled_interval: float = _setting("duration", 30.0, "Drift check of what is not ready.", Limits(0.1))
     shutdown_timeout: float = _setting(
-        "duration", 30.0, "How long a stopping daemon waits for running steps.", minimum=0
+        "duration", 30.0, "How long a stopping daemon waits for running steps.", Limits(0)
     )
-    lease_ttl: float = _setting("duration", 30.0, "How long a lease holds without being renewed.", minimum=0.1)
-    busy_timeout: float = _setting("duration", 30.0, "How long to wait for a locked database.", minimum=0)
-    observe_timeout: float = _setting("duration", 30.0, "Deadline of looking at one target.", minimum=0.01)
-    debounce: float = _setting("duration", 0.02, "Quiet time after a file event before specs are read.", minimum=0)
-    debounce_max: float = _setting("duration", 0.2, "Longest delay by file events that go on.", minimum=0)
+    lease_ttl: float = _setting("duration", 30.0, "How long a lease holds without being renewed.", Limits(0.1))
+    busy_timeout: float = _setting("duration", 30.0, "How long to wait for a locked database.", Limits(0))
+    observe_timeout: float = _setting("duration", 30.0, "Deadline of looking at one target.", Limits(0.01))
+    debounce: float = _setting("duration", 0.02, "Quiet time after a file event before specs are read.", Limits(0))
+    debounce_max: float = _setting("duration", 0.2, "Longest delay by file events that go on.", Limits(0))
     backoff: Backoff = Backoff()
     web: Web = Web()
     log: Log = Log()

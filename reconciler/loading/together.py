@@ -78,7 +78,7 @@ class Together:
                     removed.add(ref)
                 continue
             resource = resources[ref] = self._view[ref][0].resource
-            if before is None or before.digest != resource.digest:
+            if before is None or (before.digest, before.source.owner) != (resource.digest, resource.source.owner):
                 changed.add(ref)
         self.resources = resources
         return Settled(tuple(problems), frozenset(changed), frozenset(removed))
@@ -175,11 +175,11 @@ class _Check:
             return entry[0].requires if entry else ()
 
         for cycle in find_cycles((loaded.resource.ref for loaded, _ in self._candidates()), requires):
-            for ref in cycle:
+            for begin, ref in enumerate(cycle):
                 loaded, state = view[ref]
                 if state.path not in self.fallen:
                     source = loaded.resource.source
-                    yield state, state.problem(cycle_message(cycle, ref), source.line, source.column, ref)
+                    yield state, state.problem(cycle_message(cycle, begin), source.line, source.column, ref)
 
     def _place(self, loaded: Loaded, state: FileState, wanted: ResourceRef | None) -> tuple[int, int]:
         """Where a resource names `wanted` in `dependsOn`, else where it begins."""

@@ -60,7 +60,6 @@ def _stored(database: Database) -> frozenset[str]:
 def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]) -> None:
     from alembic import command  # noqa: PLC0415 - 0.15 s that only a migration needs
     from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
 
     stored = _stored(database)
     if stored == wanted:
@@ -80,8 +79,11 @@ def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]
         with database.write() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "heads")
-    except CommandError as error:
-        raise DatabaseError("MigrationFailed", f"{database.path}: {error}") from error
+    except DatabaseError:
+        raise
+    except Exception as error:  # a migration is a program, a kind's too
+        message = f"{database.path} could not be migrated and is as it was: {error}"
+        raise DatabaseError("MigrationFailed", message) from error
 
 
 def _keep_a_copy(database: Database, stored: frozenset[str]) -> None:

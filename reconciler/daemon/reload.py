@@ -30,6 +30,7 @@ class Reloader:
         self._closed = threading.Event()
         self._needs: dict[ResourceRef, tuple[ResourceRef, ...]] = {}
         self._dependents: dict[ResourceRef, set[ResourceRef]] = {}
+        self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._loop, name="reload", daemon=True)
         self.loaded = threading.Event()
 
@@ -72,11 +73,19 @@ class Reloader:
         self._queue.add(moved)
         self._metrics.loaded(len(self._workspace.problems))
         self.loaded.set()
-        if moved or self._workspace.problems:
+        if moved:
             milliseconds = round((time.monotonic() - started) * 1000)
             log.info("specs loaded: %d resources moved in %d ms", len(moved), milliseconds)
-        for problem in self._workspace.problems:
+        self._tell_problems()
+
+    def _tell_problems(self) -> None:
+        """Each problem once, and when the last one is gone."""
+        problems = frozenset(str(problem) for problem in self._workspace.problems)
+        for problem in sorted(problems - self._told):
             log.warning("%s", problem)
+        if self._told and not problems:
+            log.info("the specs are valid again")
+        self._told = problems
 
     def _relate(self, moved: Collection[ResourceRef]) -> None:
         """Keep the reverse of "needs" for what moved."""

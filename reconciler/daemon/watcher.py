@@ -1,11 +1,13 @@
 """Notices that something moved in the spec folder, never what. Run by `daemon.service`.
 
 One watchdog observer; events are gathered until `quiet` seconds pass without one, or `longest` seconds in all, so that
-an editor's rename dance and a `git pull` are one reload.
+an editor's rename dance and a `git pull` are one reload. The kernel watches a folder, not a name: when the name leads to
+another folder than before (moved away, made again, a link set elsewhere, unmounted), that one is watched from then on.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,8 @@ from pathlib import Path
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+log = logging.getLogger(__name__)
+ROOT_CHECK = 1.0
 _READS = frozenset({"opened", "closed_no_write"})
 
 
@@ -21,6 +25,7 @@ class Watcher(FileSystemEventHandler):
     """Calls `moved` once a burst of file events is over. quiet, longest: seconds."""
 
     def __init__(self, root: Path, moved: Callable[[], None], quiet: float, longest: float) -> None:
+        self._root = root if root.is_dir() else root.parent
         self._moved = moved
         self._quiet = quiet
         self._longest = longest
@@ -28,13 +33,14 @@ class Watcher(FileSystemEventHandler):
         self._first = 0.0
         self._last = 0.0
         self._closed = False
+        self._watched: tuple[int, int] | None = None
         self._observer = Observer()
-        self._observer.schedule(self, str(root if root.is_dir() else root.parent), recursive=True)
         self._thread = threading.Thread(target=self._gather, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch: what moves from here on is noticed."""
         self._observer.start()
+        self._watch_root()
         self._thread.start()
 
     def stop(self) -> None:
@@ -42,9 +48,9 @@ class Watcher(FileSystemEventHandler):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        self._thread.join()
         self._observer.stop()
         self._observer.join()
-        self._thread.join()
 
     @property
     def running(self) -> bool:
@@ -62,15 +68,43 @@ class Watcher(FileSystemEventHandler):
             self._changed.notify_all()
 
     def _gather(self) -> None:
-        while True:
-            with self._changed:
-                while not self._first and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
+        while not self._closed:
+            if self._await_burst() or self._watch_root():
+                self._moved()
+
+    def _await_burst(self) -> bool:
+        """True once a burst of events is over; False when none began for a while, or at the end."""
+        with self._changed:
+            if not self._first and not self._closed:
+                self._changed.wait(ROOT_CHECK)
+            while self._first and not self._closed:
                 left = min(self._last + self._quiet, self._first + self._longest) - time.monotonic()
-                if left > 0:
-                    self._changed.wait(left)
-                    continue
-                self._first = 0.0
-            self._moved()
+                if left <= 0:
+                    self._first = 0.0
+                    return True
+                self._changed.wait(left)
+            return False
+
+    def _watch_root(self) -> bool:
+        """Watch what the name leads to now. True when that is something else than before."""
+        there = _identity(self._root)
+        if there == self._watched:
+            return False
+        self._observer.unschedule_all()
+        self._watched = there
+        if there is not None:
+            try:
+                self._observer.schedule(self, str(self._root), recursive=True)
+            except OSError as error:  # gone again, or the kernel has no watch left; the clock looks at it as well
+                log.warning("%s cannot be watched: %s", self._root, error)
+                self._watched = None
+        return True
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What the name leads to now: device and inode. None for nothing."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

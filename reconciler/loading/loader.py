@@ -37,9 +37,9 @@ class LoadResult:
 
     resources: everything valid, and what was last valid in files that broke since. problems: in the order of files and
     lines. owners: every owner that the source holds. broken: those with a problem; nothing of them counts as vanished.
-    changed: new, or with another digest or file since the previous load of this loader (all, at the first). removed: no
-    longer there since then. readable: False when a part could not be seen, so that nothing may be concluded from
-    absence.
+    changed: new or with another digest since the previous load of this loader (all, at the first). moved: in another
+    file since then, otherwise the same. removed: no longer there since then. readable: False when a part could not be
+    seen, so that nothing may be concluded from absence.
     """
 
     resources: Mapping[ResourceRef, Resource]
@@ -47,6 +47,7 @@ class LoadResult:
     owners: frozenset[str]
     broken: frozenset[str]
     changed: frozenset[ResourceRef]
+    moved: frozenset[ResourceRef]
     removed: frozenset[ResourceRef]
     readable: bool
 
@@ -83,6 +84,7 @@ class Loader:
             owners=broken.union(own, (state.owner for state in self._states.values())),
             broken=broken,
             changed=settled.changed,
+            moved=settled.moved,
             removed=settled.removed,
             readable=listing.complete,
         )

@@ -23,10 +23,11 @@ _MAX_PLACED = 20  # problems whose exact place is looked up by reading their fil
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What one round of checking came to. changed, removed: against the round before."""
+    """What one round of checking came to. changed, moved, removed: against the round before."""
 
     problems: tuple[Problem, ...] = ()
     changed: frozenset[ResourceRef] = frozenset()
+    moved: frozenset[ResourceRef] = frozenset()
     removed: frozenset[ResourceRef] = frozenset()
 
 
@@ -70,6 +71,7 @@ class Together:
         """Bring `resources` (a new mapping: results keep the old one) up to date where something may differ."""
         resources = dict(self.resources)
         changed: set[ResourceRef] = set()
+        moved: set[ResourceRef] = set()
         removed: set[ResourceRef] = set()
         for ref in affected:
             before = self.resources.get(ref)
@@ -78,10 +80,12 @@ class Together:
                     removed.add(ref)
                 continue
             resource = resources[ref] = self._view[ref][0].resource
-            if before is None or (before.digest, before.source.owner) != (resource.digest, resource.source.owner):
+            if before is None or before.digest != resource.digest:
                 changed.add(ref)
+            elif before.source.owner != resource.source.owner:
+                moved.add(ref)
         self.resources = resources
-        return Settled(tuple(problems), frozenset(changed), frozenset(removed))
+        return Settled(tuple(problems), frozenset(changed), frozenset(moved), frozenset(removed))
 
 
 class _Check:

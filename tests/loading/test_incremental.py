@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from reconciler.loading.loader import DirectorySource, Loader, LoadOptions
+from reconciler.model.resource import ResourceRef
 from tests.loading.conftest import CountingSource, Specs, messages, ref, vault, widget
 from tests.loading.kinds_for_tests import KINDS
 
@@ -143,7 +144,8 @@ class Edits(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         self.root = Path(self._folder.name)
         self.loader = Loader(CountingSource(self.root), KINDS, LoadOptions(digest_key=b"key"))
-        self.valid: dict[object, str] = {}
+        self.valid: dict[ResourceRef, str] = {}
+        self.owners: dict[ResourceRef, str] = {}
 
     def teardown(self) -> None:
         self._folder.cleanup()
@@ -194,7 +196,9 @@ class Edits(RuleBasedStateMachine):
         assert result.changed == {one for one, digest in digests.items() if self.valid.get(one) != digest}
         assert result.removed == self.valid.keys() - digests.keys()
         assert result.broken == {problem.owner for problem in result.problems}
-        self.valid = digests  # type: ignore[assignment]
+        owners = {one: resource.source.owner for one, resource in result.resources.items()}
+        assert result.moved == {one for one in digests.keys() - result.changed if self.owners[one] != owners[one]}
+        self.valid, self.owners = digests, owners
 
 
 TestEdits = Edits.TestCase

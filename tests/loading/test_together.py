@@ -60,7 +60,9 @@ def test_a_resource_may_move_from_one_file_to_another(specs: Specs) -> None:
 
     assert messages(result) == []
     assert result.changed == result.removed == frozenset()
+    assert result.moved == {ref("one")}
     assert result.resources[ref("one")].source.owner == specs.owner("b.yaml")
+    assert specs.load().moved == frozenset()
 
 
 def test_a_resource_does_not_move_out_of_a_broken_file(specs: Specs) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +22,6 @@ from reconciler.model.result import StepOutcome
 from reconciler.model.secret import Secret
 from reconciler.store import events, journal, leases, resources, statuses, tables, views
 from reconciler.store.database import Database
-from reconciler.store.schema import open_database
 
 KEY = b"k" * 32
 REF = ResourceRef("Cluster", "dev")
@@ -30,8 +30,10 @@ RECORDING = resources.Recording(KEY, lambda wanted: wanted.lifecycle.depends_on)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(f"sqlite:///{tmp_path / 'reconciler.db'}")
+def database(tmp_path: Path, fresh_database: Path) -> Iterator[Database]:
+    path = tmp_path / "reconciler.db"
+    shutil.copy(fresh_database, path)
+    opened = Database.at(path)
     yield opened
     opened.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, PASSWORD, Filling
+from filled_store import KEY, PASSWORD, Filling
 from flask.testing import FlaskClient
 
 import web

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Filling
+from filled_store import Filling
 
 from reconciler.store import journal
 from reconciler.store.database import Database

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from conftest import CHINESE, KEY, PASSWORD, Filling
+from filled_store import CHINESE, KEY, PASSWORD, Filling
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update

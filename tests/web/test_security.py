@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from conftest import Filling
+from filled_store import Filling
 from flask.testing import FlaskClient
 
 from reconciler.store.database import Database

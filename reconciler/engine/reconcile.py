@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.executor import Executor
@@ -19,7 +19,7 @@ from reconciler.engine.runtime import Runtime
 from reconciler.engine.schedule import execute_plan
 from reconciler.engine.status import Outcome
 from reconciler.engine.steps import Run
-from reconciler.engine.workspace import Workspace, refreshed
+from reconciler.engine.workspace import Workspace
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Plan
 from reconciler.model.record import Record
@@ -69,7 +69,6 @@ class Reconciler:
         with self.runtime.database.read() as connection:
             records = self._records(connection, workspace, scope)
             approvals = statuses.approved(connection)
-            waiting = resources.pending_destroys(connection)
         looked_at = [one for ref in scope if (one := _look_at(workspace, records, ref)) is not None]
         observations = self.observer.observe(looked_at)
         settings = self.runtime.settings
@@ -77,7 +76,6 @@ class Reconciler:
         options = PlanOptions(
             prune=prune,
             max_deletes=settings.max_deletes if rules.max_deletes is None else rules.max_deletes,
-            pending_destroys=waiting.absent + (waiting.vanished if prune else 0),
             empty_source=workspace.empty,
             approvals=approvals,
             key=self.runtime.key,
@@ -85,7 +83,11 @@ class Reconciler:
             revision=workspace.revision,
         )
         world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen)
-        return Looked(make_plan(world, options), observations, options)
+        plan = make_plan(world, options)
+        if any(change.action.destroys for change in plan.effective):
+            options = replace(options, pending_destroys=self._pending_destroys(prune=prune))
+            plan = make_plan(world, options)
+        return Looked(plan, observations, options)
 
     def settle(self, workspace: Workspace, looked: Looked) -> None:
         """Store what a plan found about everything for which no step is to run."""
@@ -129,6 +131,7 @@ class Reconciler:
             prune=options.prune,
             approvals=options.approvals,
             newest=lambda ref: workspace.desired.get(ref),
+            problem_of=workspace.problem_of,
             listener=listener,
             lease_wait=self._lease_wait,
         )
@@ -145,9 +148,16 @@ class Reconciler:
         if not self._long_lived:
             return workspace.records
         relevant = self._relevant(workspace, scope)
-        fresh = refreshed(workspace, resources.load_records(connection, relevant))
-        others = {ref: record for ref, record in workspace.records.items() if ref not in relevant}
-        return {**others, **fresh}
+        records = dict(workspace.records)
+        for ref in relevant:
+            records.pop(ref, None)
+        return records | resources.load_records(connection, relevant, workspace.desired)
+
+    def _pending_destroys(self, *, prune: bool) -> int:
+        """How many deletes wait in all: counted over the whole store, so only for a plan that destroys something."""
+        with self.runtime.database.read() as connection:
+            waiting = resources.pending_destroys(connection)
+        return waiting.absent + (waiting.vanished if prune else 0)
 
     def _relevant(self, workspace: Workspace, scope: Collection[ResourceRef]) -> set[ResourceRef]:
         """The scope and what it needs directly."""

@@ -33,8 +33,9 @@ class Outcome:
 def status_update(previous: Status | None, outcome: Outcome, now: float, *, handled_at: str = "") -> StatusUpdate:
     """The status to store: conditions with their transition times, drift, failures in a row, pending approval."""
     change = outcome.change
-    verdicts = tuple(_verdicts(outcome))
-    conditions = tuple(_stamped(previous, entry, change.resource.generation, now) for entry in verdicts)
+    before = {entry.type: entry for entry in previous.conditions} if previous is not None else {}
+    generation = change.resource.generation
+    conditions = tuple(_stamped(before.get(verdict[0]), verdict, generation, now) for verdict in _verdicts(outcome))
     result = outcome.result
     settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
     failures = 0 if settled else (previous.failures if previous else 0) + (result is not None)
@@ -45,7 +46,7 @@ def status_update(previous: Status | None, outcome: Outcome, now: float, *, hand
     return StatusUpdate(
         ref=change.ref,
         conditions=conditions,
-        observed_generation=change.resource.generation,
+        observed_generation=generation,
         drift=() if settled else tuple((entry.path, entry.before, entry.after) for entry in change.diffs),
         failures=failures,
         checked_at=now if looked else None,
@@ -136,8 +137,7 @@ def _transient(outcome: Outcome) -> Iterable[Verdict]:
         yield "Reconciling", "True", "Pending", change.why
 
 
-def _stamped(previous: Status | None, verdict: Verdict, generation: int, now: float) -> Condition:
+def _stamped(before: Condition | None, verdict: Verdict, generation: int, now: float) -> Condition:
     type_, status, reason, message = verdict
-    before = previous.condition(type_) if previous is not None else None
     since = before.last_transition if before is not None and before.status == status else now
     return Condition(type_, status, reason, message, generation, since)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import delete, insert
 
@@ -23,6 +23,8 @@ from reconciler.store.resources import Desired, Scope
 
 if TYPE_CHECKING:
     from reconciler.loading.loader import Loader, LoadResult, Problem
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -44,20 +46,22 @@ class Workspace:
     empty: bool = False
     readable: bool = True
     revision: str = ""
+    _api: dict[ResourceRef, Resource] = field(default_factory=dict)
     _merged: Desired | None = None
-    _loaded_once: bool = False
+    _unrecorded: set[ResourceRef] | None = None
 
     def load(self) -> frozenset[ResourceRef]:
-        """Read sources and store. Returns what is new, changed, vanished or newly broken since the last load."""
+        """Read sources and store. Returns what is new, changed, vanished or newly broken since the last record."""
         result = self.loader.load() if self.loader is not None else None
         api, api_problems = self._api_resources()
         wanted = {**(result.resources if result is not None else {}), **api}
-        touched = None if not self._loaded_once else self._touched(result, wanted)
-        scope = self._scope(result)
+        touched = self._unrecorded = self._touched(result, api)
+        scope = self._scope(result, api_broken=bool(api_problems))
         with self.runtime.database.read() as connection:
             part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
             merged = store.merge(connection, part, scope, touched)
         self._take(merged, wanted, touched)
+        self._api = api
         conflicts = tuple(self._conflict(entry) for entry in merged.conflicts)
         self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
         self.empty = result is not None and result.readable and not result.resources and not result.problems
@@ -84,6 +88,7 @@ class Workspace:
             for prefix in self.prefixes:
                 values = {"read_at": now, "revision": self.revision, "readable": int(self.readable), "message": ""}
                 self.runtime.database.upsert(connection, tables.sources, {"owner": prefix[:512]}, values)
+        self._unrecorded = set()
 
     def problem_of(self, ref: ResourceRef) -> str:
         """What is wrong with the document of a resource; "" when nothing is."""
@@ -109,55 +114,61 @@ class Workspace:
                 problems.append(Problem("api", 0, 0, f"{ref}: {error.message}", store.API_OWNER, ref))
         return found, tuple(problems)
 
-    def _touched(self, result: LoadResult | None, wanted: Mapping[ResourceRef, Resource]) -> set[ResourceRef]:
-        """What may differ from the last load. Resources of the API are compared by digest."""
-        touched = set(result.changed | result.removed) if result is not None else set()
-        for ref, resource in wanted.items():
-            if resource.source.owner == store.API_OWNER:
-                before = self.wanted.get(ref)
-                if before is None or before.digest != resource.digest:
-                    touched.add(ref)
-        gone = (
-            ref for ref, before in self.wanted.items() if before.source.owner == store.API_OWNER and ref not in wanted
-        )
-        return touched | set(gone)
+    def _touched(self, result: LoadResult | None, api: Mapping[ResourceRef, Resource]) -> set[ResourceRef] | None:
+        """What may differ from what was recorded last; None: all of it. Resources of the API are compared by digest.
 
-    def _scope(self, result: LoadResult | None) -> Scope:
+        What is frozen was in no load of this process, so that its end is in none either: it is looked at every time.
+        """
+        if self._unrecorded is None:
+            return None
+        touched = self._unrecorded | self.frozen.keys() | (self._api.keys() - api.keys())
+        if result is not None:
+            touched |= result.changed | result.moved | result.removed
+        for ref, resource in api.items():
+            before = self._api.get(ref)
+            if before is None or before.digest != resource.digest:
+                touched.add(ref)
+        return touched
+
+    def _scope(self, result: LoadResult | None, *, api_broken: bool) -> Scope:
         """What may be concluded from absence: nothing where the source could not be read."""
-        owners: list[str] = [store.API_OWNER]
+        owners: list[str] = [] if api_broken else [store.API_OWNER]
         broken: frozenset[str] = frozenset()
         if result is not None and result.readable:
             owners += self.prefixes
             broken = result.broken
-        gone = tuple(owners)
-        return Scope(gone, broken, self.revision)
+        return Scope(tuple(owners), broken, self.revision)
 
     def _take(self, merged: Desired, wanted: dict[ResourceRef, Resource], touched: set[ResourceRef] | None) -> None:
         if touched is None:
             self.desired, self.records = merged.resources, dict(merged.records)
         else:
-            kept = {ref: one for ref, one in self.desired.items() if ref not in touched}
-            self.desired = {**kept, **merged.resources}
-            self.records = {**{ref: one for ref, one in self.records.items() if ref not in touched}, **merged.records}
+            self.desired = _without(self.desired, touched) | merged.resources
+            self.records = _without(self.records, touched) | merged.records
         for ref in merged.changed:
             if ref not in self.records:
                 self.records[ref] = Record(ref, merged.resources[ref])
         self.wanted = wanted
         self._merged = merged
-        self._loaded_once = True
 
     def _freeze(self, result: LoadResult | None) -> frozenset[ResourceRef]:
         """Resources of files that cannot be read now and that this process never read."""
         frozen: dict[ResourceRef, str] = {}
-        for ref, resource in self.desired.items():
-            owner = resource.source.owner
-            mine = owner == store.API_OWNER or (bool(self.prefixes) and owner.startswith(self.prefixes))
-            if ref not in self.wanted and mine:
-                frozen[ref] = self.problem_of(ref) or f"{owner} cannot be read"
-        broken = {ref for ref in self.desired if result is not None and self.desired[ref].source.owner in result.broken}
+        for ref in self.desired.keys() - self.wanted.keys():
+            owner = self.desired[ref].source.owner
+            if owner == store.API_OWNER or (bool(self.prefixes) and owner.startswith(self.prefixes)):
+                frozen[ref] = self.problem_of(ref) or self._why_unknown(owner)
+        broken: set[ResourceRef] = set()
+        if result is not None and result.broken:
+            broken = {ref for ref, resource in self.desired.items() if resource.source.owner in result.broken}
         news = (frozen.keys() - self.frozen.keys()) | broken
         self.frozen = frozen
         return frozenset(news)
+
+    def _why_unknown(self, owner: str) -> str:
+        if not self.readable or not self.problems:
+            return f"{owner} cannot be read"
+        return f"no spec has it, but that means nothing until this is repaired: {self.problems[0]}"
 
     def _conflict(self, entry: store.Conflict) -> Problem:
         from reconciler.loading.loader import Problem  # noqa: PLC0415 - pulls in the schema code
@@ -166,6 +177,14 @@ class Workspace:
         message = f"{entry.ref} is owned by {entry.owner}; {wanted_by} may not have it as well"
         path = os.path.relpath(wanted_by.owner.removeprefix("file:")) if wanted_by.line else wanted_by.owner
         return Problem(path, wanted_by.line, wanted_by.column, message, wanted_by.owner, entry.ref)
+
+
+def _without(resources: dict[ResourceRef, T], refs: Iterable[ResourceRef]) -> dict[ResourceRef, T]:
+    """A copy that lacks some: copying ten thousand is cheap, looking at each is not."""
+    rest = dict(resources)
+    for ref in refs:
+        rest.pop(ref, None)
+    return rest
 
 
 def _problem_row(problem: Problem, now: float) -> dict[str, object]:
@@ -178,15 +197,6 @@ def _problem_row(problem: Problem, now: float) -> dict[str, object]:
         "kind": problem.ref.kind if problem.ref else "",
         "name": problem.ref.name if problem.ref else "",
         "at": now,
-    }
-
-
-def refreshed(workspace: Workspace, fresh: Mapping[ResourceRef, Record]) -> dict[ResourceRef, Record]:
-    """Records that were just read again, with the resources as they were loaded: those know their files and secrets."""
-    desired = workspace.desired
-    return {
-        ref: replace(record, resource=desired[ref]) if ref in desired and not record.vanished else record
-        for ref, record in fresh.items()
     }
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 CONDITION_TYPES = ("Ready", "Reconciling", "Stalled", "Suspended", "SpecValid", "Observed", "Applied", "Healthy")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition. `last_transition` (seconds since the epoch) moves only when `status` changes."""
+class Condition(NamedTuple):
+    """One condition. `last_transition` (seconds since the epoch) moves only when `status` changes.
+
+    A tuple, because a look at ten thousand resources reads and compares fifty thousand of them.
+    """
 
     type: str
     status: ConditionStatus

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from reconciler.model.digest import canonical_json, stored_form
 from reconciler.model.record import Record
 from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
 from reconciler.store.database import Database
+from reconciler.store.keys import among
 from reconciler.store.tables import resources, statuses
 
 API_OWNER = "api"
@@ -43,6 +44,13 @@ class Scope:
     def speaks_for(self, owner: str) -> bool:
         """True when a resource of this owner would have been seen if it still existed."""
         return owner.startswith(self.owners) and owner not in self.broken
+
+    def misses(self, owner: str) -> bool:
+        """True when it is certain that nobody names a resource of this owner any more.
+
+        It may have moved into a document that is broken now, so a source with a broken document misses nothing.
+        """
+        return self.speaks_for(owner) and (owner == API_OWNER or not self.broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,7 @@ def merge(
         if resource is not None:
             conflicts.append(Conflict(ref, row.owner, resource.source))
         stored = resource_from_row(row)
-        if row.vanished_at is None and resource is None and scope.speaks_for(row.owner):
+        if row.vanished_at is None and resource is None and scope.misses(row.owner):
             why = f"{row.owner.removeprefix('file:')} no longer has it" + (
                 f" ({scope.revision[:12]})" if scope.revision else ""
             )
@@ -203,10 +211,22 @@ def forget(connection: Connection, ref: ResourceRef) -> None:
     connection.execute(delete(statuses).where(statuses.c.kind == ref.kind, statuses.c.name == ref.name))
 
 
-def load_records(connection: Connection, refs: Collection[ResourceRef] | None = None) -> dict[ResourceRef, Record]:
-    """The records of some resources, or of all."""
-    found = (_record(row, resource_from_row(row)) for row in _rows(connection, refs))
-    return {entry.ref: entry for entry in found}
+def load_records(
+    connection: Connection,
+    refs: Collection[ResourceRef] | None = None,
+    loaded: Mapping[ResourceRef, Resource] | None = None,
+) -> dict[ResourceRef, Record]:
+    """The records of some resources, or of all.
+
+    loaded: what sources say now; it takes the place of a stored resource that did not vanish, because it knows its
+    files and secrets.
+    """
+    found: dict[ResourceRef, Record] = {}
+    for row in _rows(connection, refs):
+        ref = ResourceRef(row.kind, row.name)
+        resource = loaded.get(ref) if loaded is not None and row.vanished_at is None else None
+        found[ref] = _record(row, resource_from_row(row) if resource is None else resource)
+    return found
 
 
 def resource_from_row(row: Row[Any]) -> Resource:
@@ -225,13 +245,11 @@ def resource_from_row(row: Row[Any]) -> Resource:
 def _rows(connection: Connection, refs: Collection[ResourceRef] | None = None) -> Iterable[Row[Any]]:
     same = and_(resources.c.kind == statuses.c.kind, resources.c.name == statuses.c.name)
     chosen = select(*_COLUMNS).select_from(resources.outerjoin(statuses, same))
-    if refs is not None:
-        listed = sorted(refs)
-        for start in range(0, len(listed), 400):
-            part = listed[start : start + 400]
-            yield from connection.execute(chosen.where(tuple_(resources.c.kind, resources.c.name).in_(part)))
+    if refs is None:
+        yield from connection.execute(chosen)
         return
-    yield from connection.execute(chosen)
+    for part in among(resources, refs):
+        yield from connection.execute(chosen.where(part))
 
 
 def _record(row: Row[Any], resource: Resource) -> Record:

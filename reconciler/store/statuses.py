@@ -7,15 +7,18 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, select, update
 
 from reconciler.model.condition import Condition
 from reconciler.model.digest import canonical_json
 from reconciler.model.resource import ResourceRef, State
 from reconciler.store.database import Database
+from reconciler.store.keys import among
 from reconciler.store.tables import approvals, statuses
 
 UNCHANGED = object()
+_ELSEWHERE = ("applied", "protected", "touched", "ready", "reason", "message")  # read with the resource, or not at all
+_COLUMNS = tuple(column for column in statuses.c if column.name not in _ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +70,19 @@ def load(connection: Connection, refs: Collection[ResourceRef] | None = None) ->
 
 
 def write(connection: Connection, updates: Iterable[StatusUpdate], now: float) -> None:
-    """Store the outcome of a pass."""
+    """Store the outcome of a pass: one statement for all that change the same columns."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for entry in updates:
-        connection.execute(update(statuses).where(_is(entry.ref)).values(_values(entry, now)))
+        values = _values(entry, now)
+        alike.setdefault(tuple(values), []).append({**values, "of_kind": entry.ref.kind, "of_name": entry.ref.name})
+    chosen = (statuses.c.kind == bindparam("of_kind"), statuses.c.name == bindparam("of_name"))
+    for rows in alike.values():
+        connection.execute(update(statuses).where(*chosen), rows)
 
 
 def mark_checked(connection: Connection, refs: Collection[ResourceRef], now: float) -> None:
     """Everything was as desired: just say when that was seen. One statement for many resources."""
-    listed = sorted(refs)
-    for start in range(0, len(listed), 400):
-        part = tuple_(statuses.c.kind, statuses.c.name).in_(listed[start : start + 400])
+    for part in among(statuses, refs):
         connection.execute(update(statuses).where(part).values(checked_at=now))
 
 
@@ -172,7 +178,7 @@ def _status(row: Row[Any]) -> Status:
         ref=ResourceRef(row.kind, row.name),
         conditions=tuple(Condition.from_json(entry) for entry in json.loads(row.conditions)),
         observed_generation=row.observed_generation,
-        drift=tuple((path, before, after) for path, before, after in json.loads(row.drift)),
+        drift=() if row.drift == "[]" else tuple((path, *values) for path, *values in json.loads(row.drift)),
         pending=json.loads(row.pending) if row.pending else None,
         failures=row.failures,
         last_run=row.last_run,
@@ -186,12 +192,10 @@ def _status(row: Row[Any]) -> Status:
 
 def _rows(connection: Connection, refs: Collection[ResourceRef] | None) -> Iterable[Row[Any]]:
     if refs is None:
-        yield from connection.execute(select(statuses))
+        yield from connection.execute(select(*_COLUMNS))
         return
-    listed = sorted(refs)
-    for start in range(0, len(listed), 400):
-        part = tuple_(statuses.c.kind, statuses.c.name).in_(listed[start : start + 400])
-        yield from connection.execute(select(statuses).where(part))
+    for part in among(statuses, refs):
+        yield from connection.execute(select(*_COLUMNS).where(part))
 
 
 def _is(ref: ResourceRef) -> Any:

@@ -1,8 +1,8 @@
 """Notices that something moved in the spec folder, never what. Run by `daemon.service`.
 
 One watchdog observer; events are gathered until `quiet` seconds pass without one, or `longest` seconds in all, so that
-an editor's rename dance and a `git pull` are one reload. The kernel watches a folder, not a name: when the name leads to
-another folder than before (moved away, made again, a link set elsewhere, unmounted), that one is watched from then on.
+an editor's rename dance and a `git pull` are one reload. The kernel watches a folder, not a name: when the name leads
+to another folder than before (moved away, made again, a link set elsewhere, unmounted), that one is watched then.
 """
 
 from __future__ import annotations

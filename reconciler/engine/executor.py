@@ -15,6 +15,7 @@ from reconciler.engine.keeper import LeaseKeeper
 from reconciler.engine.observer import Observer
 from reconciler.engine.record import record_result
 from reconciler.engine.runtime import Runtime
+from reconciler.engine.status import Outcome
 from reconciler.engine.steps import Run, StepRunner
 from reconciler.errors import LeaseHeldError, LeaseLostError, ReconcilerError, TransientError
 from reconciler.model.observation import Observation
@@ -80,8 +81,10 @@ class Executor:
         self._end_orphans(lease, change.ref)
         record = self._record(change.ref)
         current = self._look_again(run, change, record)
-        if current.fingerprint != change.fingerprint and not _refines(change, current):
-            return self._moved(lease, change, current)
+        is_newer = record is not None and record.resource.generation > change.resource.generation
+        is_planned = current.fingerprint == change.fingerprint or _refines(change, current)
+        if is_newer or current.obstacle is not None or not is_planned:
+            return self._moved(run, lease, change, current)
         run.listener.change_started(current)
         runner = StepRunner(self._runtime, run, current, journal.start_change(lease, run.id, current), lease)
         seen = None
@@ -95,7 +98,7 @@ class Executor:
             if not isinstance(error, ReconcilerError):
                 log.exception("%s failed unexpectedly", change.ref)
             result = result_of(current, error, runner.outcomes)
-        record_result(self._runtime, lease, result, runner.change_id, run.id, seen)
+        record_result(self._runtime, lease, _outcome(run, result, seen), runner.change_id, run.id)
         return result
 
     def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
@@ -120,7 +123,7 @@ class Executor:
         judgement = Judgement(self._runtime.kinds, run.prune, approvals=approvals, key=self._runtime.key)
         return decide(judgement, change.ref, None if vanished else change.resource, record, observation)
 
-    def _moved(self, lease: Lease, change: Change, current: Change) -> Result:
+    def _moved(self, run: Run, lease: Lease, change: Change, current: Change) -> Result:
         """Between plan and apply the world moved: maybe to where we wanted it, otherwise it has to be planned anew."""
         obstacle = current.obstacle
         if current.action is Action.NOOP and obstacle is None:
@@ -128,17 +131,21 @@ class Executor:
         elif obstacle is not None and obstacle.kind == "unknown":
             verdict: Verdict = "unreachable" if obstacle.reason == "Unreachable" else "unknown"
             result = Result(current, verdict, obstacle.reason, obstacle.message)
+        elif obstacle is not None:
+            verdict = "skipped" if obstacle.kind == "suspended" else "blocked"
+            result = Result(replace(change, obstacle=obstacle), verdict, obstacle.reason, obstacle.message)
         else:
             message = "what the plan was computed from has moved; plan again"
             blocked = replace(change, obstacle=Obstacle("blocked", "Moved", message))
             result = Result(blocked, "blocked", "Moved", message, retry_after=0.0)
-        record_result(self._runtime, lease, result, None, None, None)
+        record_result(self._runtime, lease, _outcome(run, result, None))
         return result
 
     def _verify(self, change: Change, record: Record | None) -> Observation:
         """Look again after the last step: only what is seen counts as applied."""
         observation = self._observer.observe([change.resource])[change.ref]
-        if change.orphan:
+        is_gone = observation.pending is not None  # and so is what it lived in
+        if change.orphan or (change.action is Action.DELETE and is_gone):
             return observation
         if not observation.is_known:
             raise TransientError("NotVerified", f"every step was done, but could not look: {observation.unknown}")
@@ -156,6 +163,10 @@ class Executor:
 
 
 def _refines(planned: Change, current: Change) -> bool:
-    """A change that could not be looked at when it was planned may turn out to be any change to the planned state."""
-    allowed = (Action.NOOP, Action.CREATE, Action.UPDATE)
-    return planned.conditional and current.action in allowed and current.obstacle is None and current.after is not None
+    """A change that could not be looked at when it was planned may turn out to be an update to the planned state."""
+    return planned.conditional and current.action in (Action.CREATE, Action.UPDATE)
+
+
+def _outcome(run: Run, result: Result, seen: Observation | None) -> Outcome:
+    """What is to be stored: a change that was made says nothing about what is wrong with the document."""
+    return Outcome(result.change, result, run.problem_of(result.change.ref), seen.unhealthy if seen else "")

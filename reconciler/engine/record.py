@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.status import Outcome, status_update
-from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change
 from reconciler.model.resource import ResourceRef, State
 from reconciler.model.result import Result
@@ -21,26 +20,17 @@ from reconciler.store.statuses import Status, StatusUpdate
 
 
 def record_result(
-    runtime: Runtime,
-    lease: Lease,
-    result: Result,
-    change_id: int | None,
-    run_id: int | None,
-    seen: Observation | None,
+    runtime: Runtime, lease: Lease, outcome: Outcome, change_id: int | None = None, run_id: int | None = None
 ) -> None:
     """Store how a change ended, under its lease. change_id: None when no step was to run."""
-    ref = result.change.ref
+    result, ref = outcome.result, outcome.change.ref
+    assert result is not None
     with lease.fenced() as connection:
         now = runtime.database.now(connection)
         if change_id is not None:
             journal.end_change(connection, change_id, result.verdict, result.reason, result.message, now)
         previous = statuses.load(connection, [ref]).get(ref)
-        update = status_update(
-            previous,
-            Outcome(result.change, result, unhealthy=seen.unhealthy if seen else ""),
-            now,
-            handled_at=previous.requested_at if previous else "",
-        )
+        update = status_update(previous, outcome, now, handled_at=previous.requested_at if previous else "")
         update = _with_applied(update, result, changed=result.verdict == "changed")
         statuses.write(connection, [update], now)
         event = events.Event(

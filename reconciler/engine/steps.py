@@ -26,6 +26,7 @@ class Run:
     """One run that changes belong to.
 
     approvals: what somebody approved. newest: the newest desired resource of a ref, None when nobody wants it any more.
+    problem_of: what is wrong with its document now, "" for nothing.
     lease_wait: seconds that a change waits for a lease that somebody else holds.
     """
 
@@ -33,6 +34,7 @@ class Run:
     prune: bool = False
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
     newest: Callable[[ResourceRef], Resource | None] = lambda _ref: None
+    problem_of: Callable[[ResourceRef], str] = lambda _ref: ""
     listener: Listener = field(default_factory=Listener)
     lease_wait: float = 0.0
 
@@ -50,14 +52,17 @@ class StepRunner:
     outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run_all(self) -> None:
-        """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises."""
+        """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises.
+
+        Nothing failed when something is only not ready yet, when we are to stop or when a newer generation takes over.
+        """
         done: list[Step] = []
         try:
             for step in self._steps():
                 self._may_go_on(step)
                 self._journalled(self._planned(step), step.run)
                 done.append(step)
-        except LeaseLostError:
+        except (LeaseLostError, WaitingError):
             raise
         except Exception:
             self._undo(done)

@@ -22,7 +22,16 @@ TABLE = {
     USAGE: "wrong usage or settings",
     INTERRUPTED: "interrupted",
 }
-_BY_REASON = {"LeaseHeld": LEASE, "Moved": STALE, "StepsMoved": STALE}
+_BY_REASON = {
+    "LeaseHeld": LEASE,
+    "LeaseLost": LEASE,
+    "Moved": STALE,
+    "StepsMoved": STALE,
+    "DependencyNotReady": BLOCKED,
+    "DatabaseError": DATABASE,
+    "DatabaseLocked": DATABASE,
+}
+_ON_PURPOSE = "Suspended"
 _BY_VERDICT: dict[Verdict, int] = {
     "failed": ERROR,
     "skipped": ERROR,
@@ -35,7 +44,7 @@ _BY_VERDICT: dict[Verdict, int] = {
 def of_results(results: Iterable[Result]) -> int:
     """For `apply`: 0 when all is well, 3 when only a part is, otherwise what is wrong with the first one."""
     listed = list(results)
-    bad = [result for result in listed if result.verdict not in ("ok", "changed")]
+    bad = [result for result in listed if result.verdict not in ("ok", "changed") and result.reason != _ON_PURPOSE]
     if not bad:
         return OK
     if any(result.verdict == "changed" for result in listed):

@@ -37,8 +37,7 @@ class LeaseKeeper:
         finally:
             with self._lock:
                 self._held.discard(lease)
-            if not lease.lost.is_set():
-                lease.release()
+            self._release(lease)
 
     def close(self) -> None:
         """End the thread. Held leases then live until they expire."""
@@ -52,6 +51,14 @@ class LeaseKeeper:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew_all, name="lease-keeper", daemon=True)
                 self._thread.start()
+
+    def _release(self, lease: Lease) -> None:
+        """What was done under it stands, also when it can only expire."""
+        try:
+            if not lease.lost.is_set():
+                lease.release()
+        except DatabaseError as error:
+            log.warning("could not release the lease on %s: %s", lease.name, error)
 
     def _renew_all(self) -> None:
         while not self._closed.wait(self._interval):

@@ -16,7 +16,7 @@ from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Observer
 from reconciler.engine.record import record_outcomes
 from reconciler.engine.runtime import Runtime
-from reconciler.engine.schedule import execute_plan
+from reconciler.engine.schedule import SKIPPED, execute_plan
 from reconciler.engine.status import Outcome
 from reconciler.engine.steps import Run
 from reconciler.engine.workspace import Workspace
@@ -110,6 +110,8 @@ class Reconciler:
             run = self.run_of(run_id, workspace, looked.options, listener)
             results = execute_plan(self.executor, run, looked.plan, forks)
             state = _run_state(results)
+            skipped = (result for result in results if result.reason == SKIPPED)
+            record_outcomes(self.runtime, (Outcome(one.change, one, run.problem_of(one.change.ref)) for one in skipped))
         finally:
             self.end_run(run_id, state)
         return run_id, results

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable
+from concurrent.futures import Future
 
 from reconciler.engine.executor import Executor
 from reconciler.engine.pool import DaemonPool
@@ -16,13 +17,15 @@ from reconciler.model.resource import ResourceRef
 from reconciler.model.result import Result
 from reconciler.planning.order import reachable, reverse
 
+SKIPPED = "DependencyFailed"
+
 
 def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[Result]:
     """Make every effective change of a plan, at most `forks` at a time. Results in the order in which they ended."""
     changes = {change.ref: change for change in plan.effective}
     waiting = _prerequisites(changes)
     dependents = reverse(waiting)
-    ended: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     results: list[Result] = []
     pool = DaemonPool(max(1, forks), "apply")
 
@@ -30,13 +33,13 @@ def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[R
         ready = [ref for ref in refs if ref in waiting and not waiting[ref]]
         for ref in ready:
             del waiting[ref]
-            pool.submit(executor.execute, run, changes[ref]).add_done_callback(lambda done: ended.put(done.result()))
+            pool.submit(executor.execute, run, changes[ref]).add_done_callback(ended.put)
         return len(ready)
 
     running = start(list(waiting))
     while running:
         try:
-            result = ended.get()
+            result = ended.get().result()
         except KeyboardInterrupt:
             if executor.stop():
                 continue  # what runs may end its step; a second Ctrl-C ends the program
@@ -72,6 +75,6 @@ def _prerequisites(changes: dict[ResourceRef, Change]) -> dict[ResourceRef, set[
 
 
 def _skipped(run: Run, change: Change, blame: ResourceRef) -> Result:
-    result = Result(change, "skipped", "DependencyFailed", f"skipped: {blame} did not succeed")
+    result = Result(change, "skipped", SKIPPED, f"skipped: {blame} did not succeed")
     run.listener.change_ended(result)
     return result

@@ -244,7 +244,7 @@ def test_a_server_that_dribbles_is_unreachable_in_time(api: Api, tmp_path: Path,
 
 def test_an_answer_that_is_cut_off_is_unreachable(api: Api, kube: KubeTransport) -> None:
     def cut_off(handler: BaseHTTPRequestHandler) -> None:
-        handler.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"kind": ')
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
         handler.close_connection = True
 
     api.replies["GET /x"] = cut_off

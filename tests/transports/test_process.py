@@ -298,7 +298,8 @@ def test_a_detached_program_outlives_us_and_logs(tmp_path: Path) -> None:
     starter = f"""
         import pathlib
         from reconciler.transports.process import spawn_detached
-        print(spawn_detached(["sh", "-c", "echo hello; echo oops >&2; cat; sleep 600"], pathlib.Path({str(log)!r})))
+        script = "echo hello; echo oops >&2; cat; exec sleep 600"
+        print(spawn_detached(["sh", "-c", script], pathlib.Path({str(log)!r})))
     """
     pid = int(subprocess.check_output([sys.executable, "-c", textwrap.dedent(starter)]))
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, select, true
+from sqlalchemy import Connection, Table, and_, delete, insert, literal, select, true, update
 
 from reconciler.errors import TerminalError
 from reconciler.store.database import Database
@@ -49,7 +49,13 @@ class KindRecords:
         """Insert the row `key` + `values`, or change just `values` of the row with this unique key."""
         with self.transaction() as inner:
             assert inner._open is not None
-            self._database.upsert(inner._open, self._table(table), key, values)
+            source = self._table(table)
+            # not an upsert: SQLite would check the NOT NULL columns of the insert first, which a change may leave out
+            there = inner._open.execute(select(literal(1)).where(_matches(source, key)).select_from(source)).first()
+            if there is None:
+                inner._open.execute(insert(source).values({**key, **values}))
+            elif values:
+                inner._open.execute(update(source).where(_matches(source, key)).values(dict(values)))
 
     def delete(self, table: str, **key: Any) -> None:
         """Delete the rows with these column values; without any, nothing is deleted."""

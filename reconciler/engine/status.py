@@ -38,7 +38,8 @@ def status_update(previous: Status | None, outcome: Outcome, now: float, *, hand
     conditions = tuple(_stamped(before.get(verdict[0]), verdict, generation, now) for verdict in _verdicts(outcome))
     result = outcome.result
     settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
-    failures = 0 if settled else (previous.failures if previous else 0) + (result is not None and result.verdict != "skipped")
+    failed = result is not None and result.verdict != "skipped"
+    failures = 0 if settled else (previous.failures if previous else 0) + failed
     looked = change.obstacle is None or change.obstacle.kind != "unknown"
     obstacle = change.obstacle
     waits = obstacle is not None and obstacle.reason in PENDING_REASONS and result is None

@@ -99,7 +99,8 @@ def merge(
         if resource is not None and _may_own(row, resource, scope):
             moved = row.digest != resource.digest
             desired[ref] = replace(resource, generation=row.generation + moved)
-            records[ref] = _record(row, desired[ref])
+            known = _record(row, desired[ref])
+            records[ref] = replace(known, vanished=False, vanished_why="") if known.vanished else known
             if moved or row.vanished_at is not None or row.owner != resource.source.owner:
                 changed.add(ref)
             continue
@@ -230,7 +231,7 @@ def load_records(
 
 
 def resource_from_row(row: Row[Any]) -> Resource:
-    """A resource as it was stored: secrets are `{"secret": digest}`, files `{"file", "sha256"}`."""
+    """A resource as it was stored: secrets are `{"secret": digest}`, files `{"file", "digest"}`."""
     return Resource(
         ref=ResourceRef(row.kind, row.name),
         spec=json.loads(row.spec),

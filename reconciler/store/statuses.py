@@ -92,8 +92,8 @@ def request(connection: Connection, ref: ResourceRef, token: str) -> None:
 
 
 def requested(connection: Connection) -> dict[ResourceRef, str]:
-    """Resources whose request was not handled yet."""
-    waiting = select(statuses.c.kind, statuses.c.name, statuses.c.requested_at)
+    """Resources whose request was not handled yet. Asked several times a second, so found through an index."""
+    waiting = select(statuses.c.kind, statuses.c.name, statuses.c.requested_at).where(statuses.c.requested_at > "")
     rows = connection.execute(waiting.where(statuses.c.requested_at != statuses.c.handled_at))
     return {ResourceRef(row.kind, row.name): row.requested_at for row in rows}
 

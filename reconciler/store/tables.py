@@ -89,6 +89,8 @@ statuses = Table(
     Column("suspend_since", Double, doc="set while suspended by hand"),
 )
 Index("ix_statuses_ready", statuses.c.ready)
+Index("ix_statuses_requested_at", statuses.c.requested_at)
+Index("ix_statuses_suspend_until", statuses.c.suspend_until)
 
 runs = Table(
     "runs",

@@ -237,6 +237,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "name", name=op.f("pk_statuses")),
     )
     op.create_index("ix_statuses_ready", "statuses", ["ready"], unique=False)
+    op.create_index("ix_statuses_requested_at", "statuses", ["requested_at"], unique=False)
+    op.create_index("ix_statuses_suspend_until", "statuses", ["suspend_until"], unique=False)
     op.create_table(
         "changes",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -69,7 +69,6 @@ def plan(
     specs: str | None,
     output: str,
     out: str | None,
-    detailed_exitcode: bool,
     variables: dict[str, Any],
     **asked: Any,
 ) -> int:
@@ -94,7 +93,7 @@ def plan(
 
         write_file(found, Path(out), source)
         click.echo(f"Written to {out}: carry it out with `reconciler apply {out}`", err=True)
-    return exit_codes.ERROR if problems else exit_codes.of_plan(found, detailed=detailed_exitcode)
+    return exit_codes.ERROR if problems else exit_codes.of_plan(found, detailed=asked["detailed_exitcode"])
 
 
 @click.command(short_help="Show differences only; exit 1 when there are some.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,16 +11,20 @@ from typing import Any
 from reconciler.model.secret import SECRET_MARK, Secret, SpecFile
 
 
-def to_plain(value: Any, secret: Callable[[Secret], Any] = lambda _: SECRET_MARK) -> Any:
-    """Plain JSON data for a spec value; a Secret becomes what `secret` returns, a SpecFile its path and digest."""
+def to_plain(
+    value: Any,
+    secret: Callable[[Secret], Any] = lambda _: SECRET_MARK,
+    file: Callable[[SpecFile], Any] = lambda file: {"file": file.path},
+) -> Any:
+    """Plain JSON data for a spec value; a Secret becomes what `secret` returns, a SpecFile what `file` returns."""
     if isinstance(value, Secret):
         return secret(value)
     if isinstance(value, SpecFile):
-        return {"file": value.path, "sha256": value.sha256}
+        return file(value)
     if isinstance(value, Mapping):
-        return {key: to_plain(member, secret) for key, member in value.items()}
+        return {key: to_plain(member, secret, file) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [to_plain(member, secret) for member in value]
+        return [to_plain(member, secret, file) for member in value]
     return value
 
 
@@ -34,5 +39,12 @@ def digest(value: Any) -> str:
 
 
 def stored_form(value: Any, key: bytes) -> Any:
-    """What may be stored or digested: secrets as `{"secret": keyed digest}`, files as path and digest."""
-    return to_plain(value, lambda secret: {"secret": secret.keyed_digest(key)})
+    """What may be stored or digested: secrets as `{"secret": keyed digest}`, files as path and keyed digest.
+
+    A file may hold secrets too, and who can guess the rest of it could try values against a digest without a key.
+    """
+
+    def file(named: SpecFile) -> Any:
+        return {"file": named.path, "digest": hmac.digest(key, named.sha256.encode(), "sha256").hex()}
+
+    return to_plain(value, lambda secret: {"secret": secret.keyed_digest(key)}, file)

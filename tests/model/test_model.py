@@ -7,6 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -135,9 +136,12 @@ def test_the_stored_form_of_a_spec_has_digests_where_secrets_and_files_stand() -
     spec = {"a": [SECRET, {"b": SpecFile("x.yaml", "ab" * 32, MARKER)}], "c": (1, 2)}
     stored = stored_form(spec, b"k")
     assert stored == {
-        "a": [{"secret": SECRET.keyed_digest(b"k")}, {"b": {"file": "x.yaml", "sha256": "ab" * 32}}],
+        "a": [{"secret": SECRET.keyed_digest(b"k")}, {"b": {"file": "x.yaml", "digest": ANY}}],
         "c": [1, 2],
     }
+    assert "ab" * 32 not in json.dumps(stored), "a file may hold secrets: its digest needs the key as well"
+    other = stored_form(SpecFile("x.yaml", "ba" * 32), b"k")
+    assert len({digest(one) for one in (stored["a"][1]["b"], other, stored_form(spec, b"l")["a"][1]["b"])}) == 3
     assert MARKER not in json.dumps([stored, to_plain(spec)])
 
 

@@ -20,7 +20,9 @@ from reconciler.kinds.cluster.kubeconfigs import compare_file
 from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.providers import Found, Provider, provider_named
+from reconciler.kinds.cluster.secret_values import hidden, holds_secrets
 from reconciler.kinds.cluster.spec import ClusterSpec
+from reconciler.model.digest import to_plain
 from reconciler.model.observation import Observation
 from reconciler.model.resource import Resource
 
@@ -128,7 +130,8 @@ class _Look:
 
     def _as_wanted(self) -> dict[str, Any]:
         """What cannot be looked at now, as the spec has it."""
-        unseen: dict[str, Any] = {"manifests": objects_of(self.spec.manifests, strict=False)}
+        wanted = objects_of(self.spec.manifests, strict=False)
+        unseen = {"manifests": to_plain(wanted, lambda secret: {"secret": self.context.digest_of(secret)})}
         nodes = self._wanted_nodes()
         return unseen | ({"ready": {"nodes": nodes}} if nodes else {})
 
@@ -170,7 +173,8 @@ class _Look:
             ):  # the latter is one that is written differently
                 continue
             if not (key in wanted and there["metadata"].get("deletionTimestamp")):
-                seen[key] = comparable(there, wanted.get(key, {}))
+                compared = comparable(there, wanted.get(key, {}))
+                seen[key] = hidden(compared, self.context.digest_of) if holds_secrets(there) else compared
         return seen
 
 

@@ -1,7 +1,7 @@
 """Manifests: from what a spec holds (inline objects, names of files) to objects by key. Pure; called by `normalize`.
 
-A key is `apiVersion/Kind/namespace/name`, without the namespace where the manifest names none. Secrets are refused:
-what stands in a manifest is stored and shown, and secret values must be neither.
+A key is `apiVersion/Kind/namespace/name`, without the namespace where the manifest names none. The values of Secrets
+are wrapped, so that they are neither stored nor shown; see `secret_values`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import SpecError
-from reconciler.model.secret import SpecFile
+from reconciler.kinds.cluster.secret_values import holds_secrets, wrapped
+from reconciler.model.secret import Secret, SpecFile
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
@@ -120,11 +121,9 @@ def _checked(value: Any, where: str) -> Object:
     assert isinstance(metadata, dict)
     if not isinstance(metadata.get("namespace", ""), str):
         raise SpecError("InvalidManifest", f"{where}: metadata.namespace is not a string")
-    if cleaned["kind"] == "Secret" and cleaned["apiVersion"] == "v1":
-        message = f"{where} is a Secret: what stands in a manifest is stored and shown, so it may hold none"
-        raise SpecError("SecretInManifest", message)
     kept = {name: member for name, member in metadata.items() if name not in _SERVER_METADATA}
-    return {**{name: member for name, member in cleaned.items() if name != "status"}, "metadata": kept}
+    manifest = {**{name: member for name, member in cleaned.items() if name != "status"}, "metadata": kept}
+    return wrapped(manifest, where) if holds_secrets(manifest) else manifest
 
 
 def _generates(metadata: Any) -> bool:
@@ -149,9 +148,10 @@ class _Cleaner:
             return {name: self.clean(member, depth + 1) for name, member in value.items() if member is not None}
         if isinstance(value, list | tuple):
             return [self.clean(member, depth + 1) for member in value]
-        if isinstance(value, str | int) or (isinstance(value, float) and value - value == 0):
+        if isinstance(value, str | int | Secret) or (isinstance(value, float) and value - value == 0):
             return value
-        raise SpecError("InvalidManifest", f"{self._where} holds {str(value)[:40]!r}, which is not plain data")
+        # not the value itself: `!!binary` is how some write a Secret's
+        raise SpecError("InvalidManifest", f"{self._where} holds a {type(value).__name__} that JSON cannot carry")
 
     def _check_names(self, names: Iterable[Any]) -> None:
         for name in names:

@@ -25,7 +25,9 @@ from reconciler.kind import Context, Outputs
 from reconciler.kinds.cluster import rows
 from reconciler.kinds.cluster.kubeconfigs import remove_file, write_file
 from reconciler.kinds.cluster.looking import cluster_uid, ready_nodes
+from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.providers import Found, Provider, provider_named
+from reconciler.kinds.cluster.secret_values import revealed
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.kinds.cluster.states import State
 
@@ -161,13 +163,15 @@ def manifests(context: Context) -> Outputs | None:
     An object stands in the inventory before it is applied and until it is seen to be gone, so that none is forgotten.
     """
     wanted: Mapping[str, Any] = _wanted(context)["manifests"]
+    with_values = objects_of(_spec(context).manifests)
     inventory = rows.inventory_of(_row(context))
     with _api(context) as api:
         for number, (key, manifest) in enumerate(wanted.items(), 1):
             context.progress(100.0 * (number - 1) / len(wanted), key)
-            inventory[key] = _place(context, api, manifest)
+            place = inventory[key] = _place(context, api, manifest)
             rows.change(context, _name(context), rows.inventory_column(inventory))
-            api.apply(manifest, force=True)
+            live = functools.partial(api.get, place)
+            api.apply(revealed(manifest, with_values.get(key, {}), context.digest_of, live), force=True)
             context.log(f"applied {key}\n")
         kept = {inventory[key] for key in wanted}
         for key in [key for key in reversed(inventory) if key not in wanted]:

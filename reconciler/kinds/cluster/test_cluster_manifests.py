@@ -60,7 +60,11 @@ PROBLEMS: list[tuple[str, list[Any], str]] = [
     ("alias bomb", [file("a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 10)}]\n" for i in range(8)
     ))], "more than 100,000 values"),
-    ("secret", [manifest("Secret", data={"a": "aHVudGVyMg=="})], "may hold none"),
+    ("secret, not base64", [manifest("Secret", data={"a": "aHVudGVyMg=!"})], r"data.a is not base64"),
+    ("secret, no text", [manifest("Secret", stringData={"a": 5})], "stringData.a is not text"),
+    ("secret, no values", [manifest("Secret", data="aHVudGVyMg==")], "data is not a mapping"),
+    ("secret in binary", [file("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {a: !!binary aHVudGVyMg==}")],
+     "holds a bytes that JSON cannot carry"),
 ]  # fmt: skip
 
 
@@ -69,6 +73,7 @@ def test_what_is_wrong_is_named(manifests: list[Any], says: str) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         objects_of(manifests)
     assert "aHVudGVyMg" not in caught.value.message
+    assert "hunter2" not in caught.value.message
     assert isinstance(objects_of(manifests, strict=False), dict), "looking goes on without it"
 
 

@@ -28,32 +28,36 @@ class Inside:
         for kind in kinds:
             package = next(iter(self.runtime.kinds.packages.values()))
             self.runtime.kinds.packages[kind.name] = dataclasses.replace(package, kind=kind)
-        self.reconciler = Reconciler(self.runtime, lease_wait)
+        self.reconciler = Reconciler(self.runtime, lease_wait, long_lived=True)
         self.workspace = open_workspace(self.runtime, place.specs)
 
-    def plan(self, *names: str, **rules: Any) -> Looked:
-        """Load, and plan for these entries, or for all."""
+    def plan(self, *refs: str, **rules: Any) -> Looked:
+        """Load, and plan for these resources (`Kind/name`), or for all."""
         self.workspace.load()
-        scope = [ResourceRef("Entry", name) for name in names] or self.workspace.scope()
+        scope = [ResourceRef.parse(text) for text in refs] or self.workspace.scope()
         return self.reconciler.plan(self.workspace, scope, PlanRules(**rules))
 
-    def apply(self, *names: str, listener: Listener | None = None, forks: int = 4, **rules: Any) -> dict[str, Result]:
+    def apply(self, *refs: str, listener: Listener | None = None, forks: int = 4, **rules: Any) -> dict[str, Result]:
         """What `reconciler apply` does. Results by name."""
-        looked = self.plan(*names, **rules)
+        looked = self.plan(*refs, **rules)
         return self.carry_out(looked, listener=listener, forks=forks)
 
-    def carry_out(self, looked: Looked, *, listener: Listener | None = None, forks: int = 4) -> dict[str, Result]:
+    def carry_out(
+        self, looked: Looked, *, listener: Listener | None = None, forks: int = 4, record: bool = True
+    ) -> dict[str, Result]:
         """Apply a plan that was made before."""
-        self.workspace.record()
+        if record:
+            self.workspace.record()
         self.reconciler.settle(self.workspace, looked)
-        start = RunStart("tester", "apply", summary=looked.plan.summary())
+        start = RunStart(self.runtime.owner, "apply", summary=looked.plan.summary())
         found = self.reconciler.apply(self.workspace, looked, start, listener or Listener(), forks)[1]
         return {result.change.ref.name: result for result in found}
 
-    def status(self, name: str) -> Status:
-        """The stored status of an entry."""
+    def status(self, text: str) -> Status:
+        """The stored status of a resource (`Kind/name`)."""
+        ref = ResourceRef.parse(text)
         with self.runtime.database.read() as connection:
-            return statuses.load(connection, [ResourceRef("Entry", name)])[ResourceRef("Entry", name)]
+            return statuses.load(connection, [ref])[ref]
 
     def close(self) -> None:
         """End it as a process would."""

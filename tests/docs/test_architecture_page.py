@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-import names
+import code_names
 import pytest
 from transcripts import ROOT
 
@@ -14,13 +14,13 @@ HEADINGS = ["Context", "Decision", "Over", "Why", "Consequences"]
 
 
 def test_every_name_exists() -> None:
-    unknown = names.unknown_names(PAGE.read_text())
+    unknown = code_names.unknown_names(PAGE.read_text())
     assert unknown == [], "docs/architecture.md: " + ", ".join(unknown)
 
 
 def test_every_package_is_described() -> None:
     page = PAGE.read_text()
-    assert [package for package in names.packages() if f"`{package}`" not in page] == []
+    assert [package for package in code_names.packages() if f"`{package}`" not in page] == []
 
 
 @pytest.mark.parametrize(
@@ -28,18 +28,20 @@ def test_every_package_is_described() -> None:
     ["WorkQueues", "Lease.fence()", "make_plans()", "engine/queues.py", "Plan.sumary", "no_such_table", "a.b.c"],
 )
 def test_a_name_that_is_gone_is_found(span: str) -> None:
-    assert names.unknown_names(f"text\n`{span}` and `Plan`") == [f"2: {span}"]
+    assert code_names.unknown_names(f"text\n`{span}` and `Plan`") == [f"2: {span}"]
 
 
 def test_names_in_fenced_blocks_are_somebody_elses() -> None:
-    assert names.unknown_names("```\n`NoSuchName`\n```\n`Plan`, `Plan.summary()`, `engine/queue.py`, `web/`\n") == []
+    assert (
+        code_names.unknown_names("```\n`NoSuchName`\n```\n`Plan`, `Plan.summary()`, `engine/queue.py`, `web/`\n") == []
+    )
 
 
 @pytest.mark.parametrize(
     "page", ["README.md", "CHANGELOG.md", *(f"docs/decisions/{p.name}" for p in DECISIONS.iterdir())]
 )
 def test_every_path_of_ours_exists(page: str) -> None:
-    assert names.unknown_paths((ROOT / page).read_text()) == []
+    assert code_names.unknown_paths((ROOT / page).read_text()) == []
 
 
 def test_decisions_are_numbered_and_listed() -> None:

@@ -11,7 +11,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import names
+import code_names
 import pytest
 from transcripts import ROOT
 
@@ -33,7 +33,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def modules() -> list[Path]:
     """All but tests and migrations; a migration is one function that lists tables, and is never changed again."""
-    kept = (path for path in names.sources() if not path.name.startswith(("test_", "conftest")))
+    kept = (path for path in code_names.sources() if not path.name.startswith(("test_", "conftest")))
     return [path for path in kept if "migrations" not in path.parts]
 
 
@@ -87,13 +87,15 @@ def parameters(node: Function) -> int:
 
 def test_files_are_short() -> None:
     long = {
-        shown(path): size for path in names.sources() if (size := len(path.read_text().splitlines())) > LINES_OF_A_FILE
+        shown(path): size
+        for path in code_names.sources()
+        if (size := len(path.read_text().splitlines())) > LINES_OF_A_FILE
     }
     assert long == {}, f"more than {LINES_OF_A_FILE} lines: {long}"
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [shown(path) for path in names.sources() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [shown(path) for path in code_names.sources() if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == [], "\n".join(silent)
 
 
@@ -115,7 +117,7 @@ def undescribed(node: ast.Module | ast.ClassDef, within: str = "") -> Iterator[s
 def test_there_is_no_global_state() -> None:
     found = [
         f"{shown(path)}:{node.lineno}"
-        for path in names.sources()
+        for path in code_names.sources()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Global)
     ]
@@ -124,8 +126,8 @@ def test_there_is_no_global_state() -> None:
 
 def test_names_say_what_things_are() -> None:
     """Neither modules nor classes are called by words that would fit anything."""
-    vague = [shown(path) for path in names.sources() if FORBIDDEN_WORDS.search(path.stem)]
-    for path in names.sources():
+    vague = [shown(path) for path in code_names.sources() if FORBIDDEN_WORDS.search(path.stem)]
+    for path in code_names.sources():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and FORBIDDEN_WORDS.search(snake(node.name)):
                 vague.append(f"{shown(path)}:{node.lineno} {node.name}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from links import broken_links, pages
+from page_links import broken_links, pages
 from transcripts import ROOT, Followed, blocks, commands
 
 README = ROOT / "README.md"

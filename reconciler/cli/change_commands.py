@@ -126,6 +126,7 @@ def approve(session: Session, what: str) -> int:
         with database.write() as connection:
             for ref, fingerprint in allowed:
                 statuses.approve(database, connection, ref, fingerprint, _actor())
+                statuses.request(connection, ref, uuid.uuid4().hex)
                 _tell(database, connection, ref, "Approved", f"change {fingerprint[:12]} approved")
     for ref, _ in allowed:
         click.echo(f"{ref}: approved")

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from reconciler.daemon.reload import Reloader
 from reconciler.engine.queue import WorkQueue
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 TICK = 0.25
 FULL_LOAD = 60.0
 TRIM = 3600.0
+OVERDUE = "SuspendedTooLong"
 
 
 class Resync:
@@ -76,11 +77,17 @@ class Resync:
                 events.trim(connection)
 
     def _warn(self, late: dict[ResourceRef, str], now: float) -> None:
-        """Once for each suspension that outlived its time."""
-        news = late.keys() - self._overdue
-        self._overdue = set(late)
+        """Once for each suspension that outlived its time, whichever daemon noticed it first."""
+        news = sorted(late.keys() - self._overdue)
         if news:
             with self._runtime.writing() as connection:
                 actor = self._runtime.owner.holder
-                told = (events.Event("warning", "SuspendedTooLong", late[ref], ref, actor) for ref in sorted(news))
-                events.add(connection, now, told)
+                untold = [ref for ref in news if not _was_told(connection, ref)]
+                events.add(connection, now, (events.Event("warning", OVERDUE, late[ref], ref, actor) for ref in untold))
+        self._overdue = set(late)
+
+
+def _was_told(connection: Connection, ref: ResourceRef) -> bool:
+    """Whether a warning came after the newest suspension."""
+    reasons = (event.reason for event in reversed(events.listed(connection, ref=ref)))
+    return next((reason for reason in reasons if reason in (OVERDUE, "Suspended")), "") == OVERDUE

@@ -47,11 +47,15 @@ class Workspace:
     readable: bool = True
     revision: str = ""
     _api: dict[ResourceRef, Resource] = field(default_factory=dict)
+    _conflicts: dict[ResourceRef, store.Conflict] = field(default_factory=dict)
     _merged: Desired | None = None
     _unrecorded: set[ResourceRef] | None = None
 
     def load(self) -> frozenset[ResourceRef]:
-        """Read sources and store. Returns what is new, changed, vanished or newly broken since the last record."""
+        """Read sources and store. Returns what is new, changed, vanished or newly broken since the last record.
+
+        Also what another process has recorded already: that it is stored does not mean that anybody acted on it.
+        """
         result = self.loader.load() if self.loader is not None else None
         api, api_problems = self._api_resources()
         wanted = {**(result.resources if result is not None else {}), **api}
@@ -62,12 +66,13 @@ class Workspace:
             merged = store.merge(connection, part, scope, touched)
         self._take(merged, wanted, touched)
         self._api = api
-        conflicts = tuple(self._conflict(entry) for entry in merged.conflicts)
+        conflicts = self._find_conflicts(result, merged, touched)
         self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
         self.empty = result is not None and result.readable and not result.resources and not result.problems
         self.readable = result is None or result.readable
         newly_broken = self._freeze(result)
-        return merged.changed | frozenset(merged.vanished) | newly_broken
+        loaded = (touched or set()) - self.frozen.keys()
+        return merged.changed | frozenset(merged.vanished) | newly_broken | loaded
 
     def scope(self) -> list[ResourceRef]:
         """What this workspace is asked to look after: its sources' resources, the API's, and what vanished."""
@@ -170,6 +175,16 @@ class Workspace:
             return f"{owner} cannot be read"
         return f"no spec has it, but that means nothing until this is repaired: {self.problems[0]}"
 
+    def _find_conflicts(
+        self, result: LoadResult | None, merged: Desired, touched: set[ResourceRef] | None
+    ) -> list[Problem]:
+        """A problem for each resource that two owners want, whether or not this load touched it."""
+        kept = {} if touched is None else _without(self._conflicts, touched)
+        self._conflicts = kept | {entry.ref: entry for entry in merged.conflicts}
+        named = result.resources if result is not None else {}
+        with_api = [store.Conflict(ref, store.API_OWNER, named[ref].source) for ref in self._api.keys() & named.keys()]
+        return [self._conflict(entry) for entry in (*self._conflicts.values(), *with_api)]
+
     def _conflict(self, entry: store.Conflict) -> Problem:
         from reconciler.loading.loader import Problem  # noqa: PLC0415 - pulls in the schema code
 
@@ -179,7 +194,7 @@ class Workspace:
         return Problem(path, wanted_by.line, wanted_by.column, message, wanted_by.owner, entry.ref)
 
 
-def _without(resources: dict[ResourceRef, T], refs: Iterable[ResourceRef]) -> dict[ResourceRef, T]:
+def _without(resources: Mapping[ResourceRef, T], refs: Iterable[ResourceRef]) -> dict[ResourceRef, T]:
     """A copy that lacks some: copying ten thousand is cheap, looking at each is not."""
     rest = dict(resources)
     for ref in refs:

@@ -57,7 +57,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.home = self.root / "home"
-        self.home.mkdir(mode=0o700)
+        self.home.mkdir(mode=0o700, parents=True)
         self.specs = self.root / "specs"
         self.specs.mkdir()
         self.live_file = self.root / "live.json"
@@ -91,10 +91,11 @@ class Lab:
     # -- commands
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What every process of this lab sees."""
+        """What every process of this lab sees; HOME leads to the lab, so that also children of steps can be told."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECONCILER_", "ENTRY_"))}
         plugins = os.pathsep.join(map(str, PLUGINS))
-        return {**kept, "RECONCILER_HOME": str(self.home), "PYTHONPATH": plugins, "NO_COLOR": "1", **more}
+        ours = {"HOME": str(self.root), "RECONCILER_HOME": str(self.home), "PYTHONPATH": plugins, "NO_COLOR": "1"}
+        return {**kept, **ours, **more}
 
     def run(self, *arguments: object, timeout: float = 90.0, **environment: str) -> Done:
         """A command, to its end."""

@@ -85,6 +85,38 @@ def test_a_file_that_is_broken_when_the_daemon_starts_freezes_its_resources(lab:
     assert daemon.alive
 
 
+def test_what_was_renamed_and_broken_in_one_go_is_not_deleted(lab: Lab) -> None:
+    """The broken file may hold what the other file no longer has: absence means nothing until it is repaired."""
+    path = lab.write("a.yaml", quick("a"))
+    lab.write("b.yaml", quick("b"))
+    lab.daemon("--prune")
+    lab.await_ready("Entry/a", "Entry/b")
+    path.write_text(BROKEN)
+    lab.await_reason("Entry/a", "InvalidSpec")
+    path.rename(lab.specs / "c.yaml")
+    told = lab.await_reason("Entry/a", "SpecInvalid")
+    assert "c.yaml:6:1" in told["message"]
+    assert stays(lambda: lab.text_of("a") == "hello", QUIET)
+    (lab.specs / "c.yaml").unlink()
+    await_text(lab, "a", None)
+    assert lab.text_of("b") == "hello"
+
+
+def test_what_was_renamed_and_broken_while_no_daemon_ran_is_not_deleted(lab: Lab) -> None:
+    path = lab.write("a.yaml", quick("a"))
+    lab.write("b.yaml", quick("b"))
+    lab.ok("apply", lab.specs, "--yes")
+    path.unlink()
+    broken = lab.write("c.yaml", BROKEN)
+    assert "1 to delete" not in lab.run("plan", lab.specs, "--prune").out
+    lab.daemon("--prune")
+    lab.await_reason("Entry/a", "SpecInvalid")
+    assert stays(lambda: lab.text_of("a") == "hello", QUIET)
+    broken.unlink()
+    await_text(lab, "a", None)
+    assert lab.text_of("b") == "hello"
+
+
 def test_a_broken_document_leaves_the_other_documents_of_its_file_alone(lab: Lab) -> None:
     lab.daemon("--prune")
     lab.write("all.yaml", quick("a", "one"), quick("b", "one"))

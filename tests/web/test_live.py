@@ -18,8 +18,9 @@ from filled_store import Filling
 from reconciler.store import journal
 from reconciler.store.database import Database
 from web.asgi import create_asgi_app
-from web.live import QUEUE, REPLAY, Message, Viewer
+from web.live import QUEUE, REPLAY, Live, Message, Viewer
 from web.server import Served, serve
+from web.settings import PageSettings
 
 Start = Callable[..., Served]
 DEADLINE = 20.0
@@ -131,6 +132,51 @@ def test_who_missed_too_much_is_told_to_fetch_anew(filling: Filling, start: Star
     with stream(start(), "?after=1") as viewer:
         names = [name for name, _, _ in (next(viewer.messages()) for _ in range(2))]
     assert names == ["hello", "refresh"]
+
+
+def test_an_event_between_connecting_and_resuming_is_told_once(filling: Filling, database: Database) -> None:
+    async def run() -> list[str]:
+        live = Live(database, PageSettings(poll=0.02))
+        told, greeted, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        heard: list[str] = []
+
+        async def first(message: Any) -> None:
+            content = message.get("body", b"")
+            for word, seen in ((b"hello", greeted), (b"Between", told)):
+                if word in content:
+                    seen.set()
+
+        async def second(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                await go_on.wait()
+            heard.append(message.get("body", b"").decode())
+
+        tasks = [asyncio.create_task(live(_asked(), _stays, first))]
+        await asyncio.wait_for(greeted.wait(), DEADLINE)
+        tasks.append(asyncio.create_task(live(_asked(b"after=0"), _stays, second)))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(filling.tell, "normal", "Between", "m")
+        await asyncio.wait_for(told.wait(), DEADLINE)
+        go_on.set()
+        await asyncio.to_thread(filling.tell, "normal", "Later", "m")
+        async with asyncio.timeout(DEADLINE):
+            while not any("Later" in text for text in heard):
+                await asyncio.sleep(0.01)
+            await live.stop()
+            await asyncio.gather(*tasks)
+        return heard
+
+    text = "".join(asyncio.run(run()))
+    assert (text.count('"Between"'), text.count('"Later"')) == (1, 1)
+
+
+def _asked(query: bytes = b"") -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "path": "/events", "query_string": query, "headers": []}
+
+
+async def _stays() -> dict[str, Any]:
+    await asyncio.Event().wait()
+    return {}
 
 
 @pytest.mark.parametrize("text", ["-1", "abc", "9" * 40, "1 OR 1=1", "١"])
@@ -258,7 +304,9 @@ def test_the_store_is_watched_only_while_somebody_watches(filling: Filling, data
     assert served.join(DEADLINE)
 
 
-def test_a_stop_ends_open_streams_promptly_and_leaves_no_thread(filling: Filling, database: Database) -> None:
+def test_a_stop_ends_open_streams_promptly_and_leaves_no_thread(
+    filling: Filling, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     before = set(threading.enumerate())
     stop = threading.Event()
     served = serve(create_asgi_app(database), "127.0.0.1", 0, stop)
@@ -270,6 +318,7 @@ def test_a_stop_ends_open_streams_promptly_and_leaves_no_thread(filling: Filling
         assert list(viewer.messages()) == []
         assert served.join(DEADLINE)
         assert time.monotonic() - started < 5
+    assert "timeout graceful shutdown exceeded" not in caplog.text, "the streams were cut, not ended"
     deadline = time.monotonic() + DEADLINE
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -41,7 +41,7 @@ def advance(
         first = path(state_of(row), through or state_of(row))
         passed = (*first, *path(through or state_of(row), target))
         now = context.now()
-        stamped = {**_kept(row), "updated_at": now} if row is not None else {"updated_at": now, "created_at": now}
+        stamped = {"updated_at": now} if row is not None else {"updated_at": now, "created_at": now}
         state = {"actual_state": target.value, "status": target.value}
         records.put(TABLE, {"name": name}, {**stamped, **(values or {}), **state})
     if passed:
@@ -54,7 +54,7 @@ def change(context: Context, name: str, values: Mapping[str, Any]) -> None:
         row = read(records, name)
         if row is None:
             raise TransientError("NoRecord", f"the record of {name} is gone")
-        records.put(TABLE, {"name": name}, {**_kept(row), **values, "updated_at": context.now()})
+        records.put(TABLE, {"name": name}, {**values, "updated_at": context.now()})
 
 
 def fail(context: Context, name: str, message: str) -> None:
@@ -75,11 +75,6 @@ def write_surely(context: Context, write: Callable[[], None]) -> None:
                 raise
             context.log(f"attempt {attempt} failed: {error}\n")
             context.sleep(0.5 * attempt)
-
-
-def _kept(row: Row) -> dict[str, Any]:
-    """What must not be null and has no default: an upsert is an insert first, even where it ends as an update."""
-    return {"provider": row["provider"]}
 
 
 def recorded_fields(row: Row) -> dict[str, Any]:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 Target = tuple[str, str]
 """A kind's name and the system that the resources of a group talk to."""
 Observations = Mapping[ResourceRef, Observation]
+Call = tuple[Future[Observations], float]
+"""A look that was started, and when it is overdue, in seconds of the monotonic clock."""
 
 
 class Observer:
@@ -39,11 +41,11 @@ class Observer:
     def observe(self, resources: Iterable[Resource]) -> dict[ResourceRef, Observation]:
         """Look at everything, all targets at once; every resource gets an answer within its group's deadline."""
         groups = self.group(resources)
-        calls = {target: self._start(target, members) for target, members in groups.items()}
+        busy = self._in_flight.copy()
+        calls = {target: self._start(target, groups[target]) for target in sorted(groups, key=busy.__contains__)}
         observed: dict[ResourceRef, Observation] = {}
-        until = time.monotonic() + self._runtime.settings.observe_timeout
         for target, call in calls.items():
-            observed.update(self._answer(target, groups[target], call, until))
+            observed.update(self._answer(target, groups[target], call))
         return observed
 
     def group(self, resources: Iterable[Resource]) -> dict[Target, list[Resource]]:
@@ -59,7 +61,7 @@ class Observer:
         """Start nothing more. Calls that hang are abandoned with their threads."""
         self._pool.close()
 
-    def _start(self, target: Target, members: Sequence[Resource]) -> Future[Observations] | None:
+    def _start(self, target: Target, members: Sequence[Resource]) -> Call | None:
         """Start a call once the one before it has ended; None when that one is overdue."""
         with self._landing:
             while (overdue_at := self._in_flight.get(target)) is not None:
@@ -67,8 +69,8 @@ class Observer:
                 if left <= 0:
                     return None
                 self._landing.wait(left)
-            self._in_flight[target] = time.monotonic() + self._runtime.settings.observe_timeout
-        return self._pool.submit(self._call, target, members)
+            expires = self._in_flight[target] = time.monotonic() + self._runtime.settings.observe_timeout
+        return self._pool.submit(self._call, target, members), expires
 
     def _call(self, target: Target, members: Sequence[Resource]) -> Observations:
         kind = self._runtime.kinds[target[0]]
@@ -83,16 +85,15 @@ class Observer:
             self._in_flight.pop(target, None)
             self._landing.notify_all()
 
-    def _answer(
-        self, target: Target, members: Sequence[Resource], call: Future[Observations] | None, until: float
-    ) -> Observations:
+    def _answer(self, target: Target, members: Sequence[Resource], call: Call | None) -> Observations:
         now = time.time()
         if call is None:
             return _unknown(members, "an earlier look at its target has not ended yet", now, unreachable=True)
+        answer, expires = call
         try:
-            answers = call.result(timeout=max(until - time.monotonic(), 0.0))
+            answers = answer.result(timeout=max(expires - time.monotonic(), 0.0))
         except TimeoutError:
-            if call.cancel():
+            if answer.cancel():
                 self._landed(target)
             limit = f"{self._runtime.settings.observe_timeout:g} s"
             return _unknown(members, f"no answer within {limit}", now, unreachable=True)

@@ -14,6 +14,8 @@ from reconciler.model.result import Result
 from reconciler.store.statuses import Status, StatusUpdate
 
 PENDING_REASONS = frozenset({"NeedsApproval", "ReplaceForbidden"})
+UNSEEN = frozenset({"SpecInvalid", "UnknownKind"})
+"""Reasons for which nobody looked, although nothing was in the way of looking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ def status_update(previous: Status | None, outcome: Outcome, now: float, *, hand
     settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
     failed = result is not None and result.verdict != "skipped"
     failures = 0 if settled else (previous.failures if previous else 0) + failed
-    looked = change.obstacle is None or change.obstacle.kind != "unknown"
     obstacle = change.obstacle
+    looked = obstacle is None or (obstacle.kind not in ("unknown", "suspended") and obstacle.reason not in UNSEEN)
     waits = obstacle is not None and obstacle.reason in PENDING_REASONS and result is None
     pending = {"fingerprint": change.fingerprint, "action": change.action.value, "why": change.why} if waits else None
     return StatusUpdate(
@@ -85,7 +87,7 @@ def _spec_valid(outcome: Outcome) -> Verdict:
 
 
 def _observed(change: Change) -> Verdict:
-    if change.obstacle is not None and change.obstacle.kind == "unknown":
+    if change.obstacle is not None and (change.obstacle.kind == "unknown" or change.obstacle.reason in UNSEEN):
         return "Observed", "Unknown", change.obstacle.reason, change.obstacle.message
     if change.obstacle is not None and change.obstacle.kind == "suspended":
         return "Observed", "True", "Suspended", "not looked at while suspended"
@@ -115,8 +117,9 @@ def _applied(outcome: Outcome) -> Verdict:
 def _healthy(outcome: Outcome) -> Verdict:
     if outcome.unhealthy:
         return "Healthy", "False", "Unhealthy", outcome.unhealthy
-    if outcome.change.obstacle is not None and outcome.change.obstacle.kind in ("unknown", "suspended"):
-        return "Healthy", "Unknown", outcome.change.obstacle.reason, "its health is not known"
+    obstacle = outcome.change.obstacle
+    if obstacle is not None and (obstacle.kind in ("unknown", "suspended") or obstacle.reason in UNSEEN):
+        return "Healthy", "Unknown", obstacle.reason, "its health is not known"
     return "Healthy", "True", "Healthy", "nothing wrong was seen"
 
 

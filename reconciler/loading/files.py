@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.errors import SpecError
+from reconciler.errors import ReconcilerError
 from reconciler.kind import Kind
 from reconciler.loading.documents import LATE, DocumentReader, FindingsError, LoadOptions, described
 from reconciler.loading.messages import Finding
@@ -50,6 +50,13 @@ class FileState:
     accepted: tuple[Loaded, ...] = ()
     problems: tuple[Problem, ...] = ()
     was_read: bool = False
+
+    def is_no_document(self, named: Collection[str]) -> bool:
+        """True for a file that a document names and that never held a document of ours, such as a manifest.
+
+        Only where it never did: naming a file must not make the resources in it disappear.
+        """
+        return self.path in named and self.fresh is None and not self.accepted
 
     def problem(self, message: str, line: int = 0, column: int = 0, ref: ResourceRef | None = None) -> Problem:
         """A problem of this file."""
@@ -218,7 +225,7 @@ class FileReader:
             references = self._kinds[resource.ref.kind].references(resource)
         except FindingsError:
             raise
-        except SpecError as error:
+        except ReconcilerError as error:
             raise FindingsError([Finding(("spec",), error.message)], resource.ref) from error
         if not references:
             return resource.lifecycle.depends_on

@@ -74,8 +74,10 @@ class Loader:
             state.was_read = False
         settled = self._together.settle(read_again, gone)
         problems = [*self._variables.file.problems, *lost, *settled.problems]
+        named = {one.name for state in self._states.values() for one in state.named if one.where == "source"}
         for state in self._states.values():
-            problems.extend(state.problems)
+            if not state.is_no_document(named):
+                problems.extend(state.problems)
         broken = frozenset(problem.owner for problem in problems)
         own = {self._variables.file.owner} if VARIABLES_FILE in listing.files else set()
         return LoadResult(

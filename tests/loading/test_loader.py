@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import SpecError
 from reconciler.loading.loader import LoadOptions, resource_from_document
 from reconciler.model.resource import ResourceRef
-from tests.loading.conftest import Specs, messages, ref, widget
+from tests.loading.conftest import Specs, messages, ref, vault, widget
 from tests.loading.kinds_for_tests import KINDS
 
 
@@ -248,3 +248,39 @@ def test_expressions_in_a_document_from_elsewhere_stay_text() -> None:
     resource = resource_from_document(document, KINDS, LoadOptions(variables={"size": 5}), "api")
 
     assert resource.spec["note"] == "{{ size }} {% if %}"
+
+
+MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\n"
+VAULT = ResourceRef("Vault", "v")
+
+
+def test_a_file_that_a_spec_names_is_no_document(specs: Specs) -> None:
+    specs.write("a.yaml", vault("script: web.yaml"))
+    specs.write("web.yaml", MANIFEST)
+
+    result = specs.load()
+
+    assert result.problems == ()
+    assert set(result.resources) == {VAULT}
+
+
+def test_a_manifest_that_no_spec_names_any_more_is_a_problem(specs: Specs) -> None:
+    specs.write("a.yaml", vault("script: web.yaml"))
+    specs.write("web.yaml", MANIFEST)
+    assert specs.load().problems == ()
+
+    specs.write("a.yaml", widget("one"))
+
+    assert {problem.path for problem in specs.load().problems} == {str(specs.root / "web.yaml")}
+
+
+def test_naming_a_file_does_not_make_its_resources_disappear(specs: Specs) -> None:
+    specs.write("a.yaml", vault("script: b.yaml"))
+    specs.write("b.yaml", widget("two"))
+    assert set(specs.load().resources) == {VAULT, ref("two")}
+
+    specs.write("b.yaml", "broken: [")
+    result = specs.load()
+
+    assert set(result.resources) == {VAULT, ref("two")}
+    assert result.broken == {specs.owner("b.yaml")}

@@ -67,6 +67,7 @@ class Workspace:
         self._take(merged, wanted, touched)
         self._api = api
         conflicts = self._find_conflicts(result, merged, touched)
+        self.wanted = _without(wanted, self._conflicts)  # they are their owners' to look after
         self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
         self.empty = result is not None and result.readable and not result.resources and not result.problems
         self.readable = result is None or result.readable
@@ -78,7 +79,7 @@ class Workspace:
         """What this workspace is asked to look after: its sources' resources, the API's, and what vanished."""
         vanished = [ref for ref, record in self.records.items() if record.vanished]
         stored = [ref for ref, record in self.records.items() if record.resource.source.owner.startswith(self.prefixes)]
-        return list(dict.fromkeys((*self.wanted, *vanished, *stored)))
+        return list(dict.fromkeys((*self.wanted, *vanished, *stored, *self.frozen)))
 
     def record(self) -> None:
         """Store what the last load found."""

@@ -18,9 +18,10 @@ from reconciler.engine.observer import Target
 from reconciler.engine.pool import DaemonPool
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.reconcile import Looked, PlanRules, Reconciler
+from reconciler.engine.schedule import prerequisites
 from reconciler.engine.steps import Run
 from reconciler.engine.workspace import Workspace
-from reconciler.model.plan import Change
+from reconciler.model.plan import Action, Change
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import Result
 from reconciler.store import journal, statuses
@@ -107,15 +108,16 @@ class Worker:
 
     def _hand_on(self, looked: Looked, refs: Collection[ResourceRef], started: float) -> None:
         """Changes to the other pool; everything else back into the queue."""
-        effective = {change.ref for change in looked.plan.effective}
-        ready = [change for change in looked.plan.effective if not effective & set(change.requires)]
+        effective = {change.ref: change for change in looked.plan.effective}
+        waiting = prerequisites(effective)
+        ready = [change for ref, change in effective.items() if not waiting[ref]]
         opened = self._open_run(looked, len(ready)) if ready else None
         for change in looked.plan.changes:
             if change.ref in effective:
                 continue
             self._metrics.looked(change, time.monotonic() - started)
             self.queue.done(change.ref, self._pace.after_look(change))
-        for ref in effective - {change.ref for change in ready}:
+        for ref in effective.keys() - {change.ref for change in ready}:
             self.queue.done(ref, self._pace.shortest)
         for ref in set(refs) - {change.ref for change in looked.plan.changes}:
             self.queue.done(ref, None)
@@ -150,10 +152,11 @@ class Worker:
         ref = result.change.ref
         with self._runtime.database.read() as connection:
             status = statuses.load(connection, [ref]).get(ref)
+        if result.verdict in ("ok", "changed"):
+            is_gone = result.change.action is Action.DELETE
+            self.queue.add(result.change.requires if is_gone else self.dependents_of(ref))
         if status is None:
             return None
-        if result.verdict in ("ok", "changed"):
-            self.queue.add(self.dependents_of(ref))
         return self._pace.after_change(result, status.failures)
 
     def _close_run(self, opened: OpenRun, result: Result) -> None:

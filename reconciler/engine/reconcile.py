@@ -84,8 +84,8 @@ class Reconciler:
         )
         world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen)
         plan = make_plan(world, options)
-        if any(change.action.destroys for change in plan.effective):
-            options = replace(options, pending_destroys=self._pending_destroys(prune=prune))
+        if any(change.action.destroys for change in plan.changes):
+            world, options = self._widened(workspace, world, options)
             plan = make_plan(world, options)
         return Looked(plan, observations, options)
 
@@ -155,11 +155,17 @@ class Reconciler:
             records.pop(ref, None)
         return records | resources.load_records(connection, relevant, workspace.desired)
 
-    def _pending_destroys(self, *, prune: bool) -> int:
-        """How many deletes wait in all: counted over the whole store, so only for a plan that destroys something."""
+    def _widened(self, workspace: Workspace, world: World, options: PlanOptions) -> tuple[World, PlanOptions]:
+        """With all that a delete depends on: who still needs what goes, and how many deletes wait in all.
+
+        Both are asked of the whole store, so only for a plan that would destroy something.
+        """
         with self.runtime.database.read() as connection:
             waiting = resources.pending_destroys(connection)
-        return waiting.absent + (waiting.vanished if prune else 0)
+            if self._long_lived:
+                world = replace(world, records=resources.load_records(connection, None, workspace.desired))
+        count = waiting.absent + (waiting.vanished if options.prune else 0)
+        return world, replace(options, pending_destroys=count)
 
     def _relevant(self, workspace: Workspace, scope: Collection[ResourceRef]) -> set[ResourceRef]:
         """The scope and what it needs directly."""

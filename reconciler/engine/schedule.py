@@ -6,7 +6,7 @@ Dependents of a change that did not succeed are skipped, everything else goes on
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 
 from reconciler.engine.executor import Executor
@@ -23,7 +23,7 @@ SKIPPED = "DependencyFailed"
 def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[Result]:
     """Make every effective change of a plan, at most `forks` at a time. Results in the order in which they ended."""
     changes = {change.ref: change for change in plan.effective}
-    waiting = _prerequisites(changes)
+    waiting = prerequisites(changes)
     dependents = reverse(waiting)
     ended: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     results: list[Result] = []
@@ -59,7 +59,7 @@ def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[R
     return results
 
 
-def _prerequisites(changes: dict[ResourceRef, Change]) -> dict[ResourceRef, set[ResourceRef]]:
+def prerequisites(changes: Mapping[ResourceRef, Change]) -> dict[ResourceRef, set[ResourceRef]]:
     """For each change the changes that must end first: what it needs, or for a delete what needs it."""
     waiting: dict[ResourceRef, set[ResourceRef]] = {ref: set() for ref in changes}
     for ref, change in changes.items():

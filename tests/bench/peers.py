@@ -1,0 +1,114 @@
+"""The programs that we are compared with: Ansible in an environment of its own, Terraform where it is on PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.bench.ground import BENCH
+from tests.bench.measuring import Whole, run
+
+_PLAYBOOK = """\
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: the folder is there
+      ansible.builtin.file: {{path: {folder}, state: directory}}
+"""
+
+
+class AbsentError(Exception):
+    """A peer that cannot be had here: its figures are left out, and why is printed."""
+
+
+class Ansible:
+    """ansible-core from the package registry, and a playbook of one task that has nothing to do."""
+
+    def __init__(self) -> None:
+        self._bin = BENCH / "ansible" / "bin"
+        self._folder = BENCH / "playbook"
+        if not (self._bin / "ansible-playbook").exists():
+            self._install()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._playbook = self._folder / "play.yaml"
+        self._playbook.write_text(_PLAYBOOK.format(folder=self._folder))
+        (self._folder / "ansible.cfg").write_text("")
+
+    def check(self) -> Whole:
+        """`ansible-playbook --check`, told its interpreter so that it need not look for one."""
+        interpreter = f"ansible_python_interpreter={self._bin / 'python'}"
+        command = [self._bin / "ansible-playbook", "-i", "localhost,", "-e", interpreter, "--check", self._playbook]
+        env = {
+            "PATH": f"{self._bin}:{os.environ['PATH']}",
+            "HOME": str(self._folder),
+            "ANSIBLE_HOME": str(self._folder / "ansible"),
+            "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
+            "LC_ALL": "C.UTF-8",
+        }
+        return run([str(part) for part in command], env, self._folder)
+
+    def version(self) -> str:
+        """The first line of `ansible --version`."""
+        out = subprocess.run([self._bin / "ansible", "--version"], capture_output=True, text=True, check=True).stdout
+        return out.splitlines()[0]
+
+    def _install(self) -> None:
+        folder = self._bin.parent
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, text=True)
+            pip = [self._bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "ansible-core"], check=True, capture_output=True, text=True, timeout=600)
+        except (subprocess.SubprocessError, OSError) as error:
+            told = (getattr(error, "stderr", "") or str(error)).strip().splitlines() or [""]
+            shutil.rmtree(folder, ignore_errors=True)
+            raise AbsentError(f"ansible-core could not be installed: {told[-1]}") from error
+
+
+class Terraform:
+    """`terraform plan` of resources of the built-in type terraform_data, applied once and kept below `.bench/`."""
+
+    def __init__(self, count: int, per_file: int = 10) -> None:
+        program = shutil.which("terraform")
+        if program is None:
+            raise AbsentError("terraform is not on PATH")
+        self._program = program
+        self._folder = BENCH / f"terraform-{count}"
+        self._count = count
+        if not (self._folder / "applied").exists():
+            self._prepare(per_file)
+
+    def plan(self) -> Whole:
+        """A plan of nothing to do; another outcome raises BrokenError."""
+        return self._run("plan", "-input=false", "-no-color", "-detailed-exitcode")
+
+    def version(self) -> str:
+        """The first line of `terraform version`."""
+        return self._run("version").out.splitlines()[0]
+
+    def _prepare(self, per_file: int) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        for first in range(0, self._count, per_file):
+            blocks = (_block(number) for number in range(first, min(first + per_file, self._count)))
+            (self._folder / f"entries-{first // per_file:05}.tf").write_text("\n".join(blocks))
+        self._run("init", "-input=false", "-no-color")
+        self._run("apply", "-input=false", "-no-color", "-auto-approve", "-parallelism=64")
+        (self._folder / "applied").touch()
+
+    def _run(self, *arguments: str) -> Whole:
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "CHECKPOINT_DISABLE": "1",
+            "TF_CLI_CONFIG_FILE": "/dev/null",
+        }
+        return run([self._program, *arguments], env, self._folder)
+
+
+def _block(number: int) -> str:
+    fields = f'text = "entry number {number}"\n    size = {number}'
+    return f'resource "terraform_data" "entry-{number:05}" {{\n  input = {{\n    {fields}\n  }}\n}}\n'

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnClause, Connection, Engine, Table, create_engine, event, literal_column, select
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from reconciler.errors import DatabaseError
+from reconciler.store.clock import now_of
 
 BUSY_TIMEOUT = 30.0
-_CLOCKS = {"sqlite": "(julianday('now') - 2440587.5) * 86400.0", "mysql": "UNIX_TIMESTAMP(NOW(6))"}
 
 
 class Database:
@@ -33,8 +33,6 @@ class Database:
         self._writer = threading.Lock()
         self._writing = 0
         self.engine = _make_engine(url, busy_timeout)
-        dialect = "mysql" if self.engine.dialect.name in ("mysql", "mariadb") else self.engine.dialect.name
-        self._clock: ColumnClause[float] = literal_column(_CLOCKS[dialect])
 
     @classmethod
     def at(cls, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> Database:
@@ -74,7 +72,7 @@ class Database:
 
     def now(self, connection: Connection) -> float:
         """Seconds since the epoch by the database's clock, the one clock that all processes share."""
-        return float(connection.execute(select(self._clock)).scalar_one())
+        return now_of(connection)
 
     def upsert(self, connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Insert `key` + `values`, or change just `values` of the row with this unique key: nothing else is touched."""

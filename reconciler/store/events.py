@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from reconciler.model.resource import ResourceRef
 from reconciler.store.tables import events
@@ -66,19 +66,21 @@ def listed(connection: Connection, *, ref: ResourceRef | None = None, after: int
     if ref is not None:
         chosen = chosen.where(events.c.kind == ref.kind, events.c.name == ref.name)
     rows = connection.execute(chosen.order_by(events.c.id.desc()).limit(limit)).all()
-    return [
-        Event(
-            type=row.type,
-            reason=row.reason,
-            message=row.message,
-            ref=ResourceRef(row.kind, row.name) if row.kind else None,
-            actor=row.actor,
-            run_id=row.run_id,
-            id=row.id,
-            at=row.at,
-        )
-        for row in reversed(rows)
-    ]
+    return [event_of(row) for row in reversed(rows)]
+
+
+def event_of(row: Row[Any]) -> Event:
+    """A row of the table as an event."""
+    return Event(
+        type=row.type,
+        reason=row.reason,
+        message=row.message,
+        ref=ResourceRef(row.kind, row.name) if row.kind else None,
+        actor=row.actor,
+        run_id=row.run_id,
+        id=row.id,
+        at=row.at,
+    )
 
 
 def last_id(connection: Connection) -> int:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from reconciler.model.resource import ResourceRef
+from reconciler.store.clock import now_of
 from reconciler.store.tables import resources, statuses
 from reconciler.store.views.base import View
-from reconciler.store.views.clock import now_of
 from reconciler.store.views.resources import dependencies_of
 from reconciler.store.views.standing import Standing, joined, standing_column
 

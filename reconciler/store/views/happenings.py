@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select
 
 from reconciler.model.resource import ResourceRef
-from reconciler.store.events import Event
+from reconciler.store.events import Event, event_of
 from reconciler.store.tables import events
 
 
@@ -28,16 +28,4 @@ def list_events(
         chosen = chosen.where(events.c.at >= since)
     if ref is not None:
         chosen = chosen.where(events.c.kind == ref.kind, events.c.name == ref.name)
-    return [
-        Event(
-            type=row.type,
-            reason=row.reason,
-            message=row.message,
-            ref=ResourceRef(row.kind, row.name) if row.kind else None,
-            actor=row.actor,
-            run_id=row.run_id,
-            id=row.id,
-            at=row.at,
-        )
-        for row in connection.execute(chosen)
-    ]
+    return [event_of(row) for row in connection.execute(chosen)]

@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Row, and_, func, select
 
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
+from reconciler.store.clock import now_of
 from reconciler.store.events import Event
 from reconciler.store.leases import is_dead
 from reconciler.store.tables import changes, leases, problems, resources, runs, sources, statuses, steps
 from reconciler.store.views.base import View
-from reconciler.store.views.clock import now_of
 from reconciler.store.views.happenings import list_events
 from reconciler.store.views.resources import Concern, worst
 from reconciler.store.views.runs import RunView, duration_of, list_runs

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Row, Select, select
 
 from reconciler.model.resource import ResourceRef
 from reconciler.model.secret import SECRET_MARK
+from reconciler.store.clock import now_of
 from reconciler.store.tables import approvals, resources, statuses
 from reconciler.store.views.base import View, mask
-from reconciler.store.views.clock import now_of
 from reconciler.store.views.standing import Standing, as_flag, is_suspended, joined, rank_column, standing_column
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import VERDICTS, StepOutcome
+from reconciler.store.clock import now_of
 from reconciler.store.leases import is_dead
 from reconciler.store.tables import changes, runs, step_logs, steps
 from reconciler.store.views.base import View, mask_outputs
-from reconciler.store.views.clock import now_of
 from reconciler.store.views.resources import DiffView, diffs_of
 
 _PART = 400

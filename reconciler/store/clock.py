@@ -1,4 +1,4 @@
-"""The database's clock, for functions that are given a Connection and not the Database."""
+"""The database's clock: the one clock that all processes share. Used by `Database.now` and by the views."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ by hand, and the daemon puts it back. Everything is kept in `.demo` beside the M
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".demo" / "home"
 DRIFT = "/api/v1/namespaces/default/configmaps/motd"
+LOCK = "lock"
 TIMEOUT = 120.0
 
 
@@ -30,7 +32,13 @@ def main() -> int:
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--specs", default=str(ROOT / "specs"))
     asked = parser.parse_args()
-    shutil.rmtree(HOME.parent, ignore_errors=True)
+    alone = the_only_demo()
+    if alone is None:
+        say("a demo runs in this folder already: end that one first")
+        return 1
+    for old in HOME.parent.iterdir():
+        if old.name != LOCK:
+            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     HOME.mkdir(parents=True, mode=0o700)
     daemon = subprocess.Popen(
         [*command(), "daemon", asked.specs, "--port", str(asked.port)],
@@ -46,6 +54,19 @@ def main() -> int:
         return 0
     finally:
         stop(daemon)
+        alone.close()
+
+
+def the_only_demo() -> IO[str] | None:
+    """A lock that is held for the length of the demo; None when another demo holds it."""
+    HOME.parent.mkdir(exist_ok=True)
+    lock = (HOME.parent / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
 
 
 def show(daemon: subprocess.Popen[str], *, once: bool) -> int:

@@ -20,21 +20,25 @@ class Pace:
     shortest: float = 1.0
     longest: float = 300.0
 
-    def after_look(self, change: Change) -> float:
-        """After a pass that ran nothing: the interval when all is well, soon when it could get well by itself."""
+    def after_look(self, change: Change, jitter: float) -> float:
+        """After a pass that ran nothing: the interval when all is well, soon when it could get well by itself.
+
+        jitter: one for all that was looked at together, so that one look goes on serving them all.
+        """
         obstacle = change.obstacle
+        interval = change.resource.lifecycle.interval
         if obstacle is None and change.action is Action.NOOP:
-            return spread(change.resource.lifecycle.interval)
+            return spread(interval, jitter)
         if obstacle is not None and obstacle.kind in ("suspended", "notify", "vanished"):
-            return spread(change.resource.lifecycle.interval)
-        return spread(min(self.unsettled, change.resource.lifecycle.interval))
+            return spread(interval, jitter)
+        return spread(min(self.unsettled, interval), jitter)
 
     def after_change(self, result: Result, failures: int) -> float:
         """After steps ran. failures: in a row, this one included."""
         if result.verdict in ("ok", "changed"):
-            return spread(result.change.resource.lifecycle.interval)
+            return spread(result.change.resource.lifecycle.interval, draw_jitter())
         if result.stalled:
-            return spread(max(self.unsettled, result.change.resource.lifecycle.interval))
+            return spread(max(self.unsettled, result.change.resource.lifecycle.interval), draw_jitter())
         if result.retry_after is not None:
             return result.retry_after
         return self.back_off(failures)
@@ -45,9 +49,11 @@ class Pace:
         return min(self.longest, self.shortest * 2.0**exponent) * random.uniform(0.5, 1.0)  # noqa: S311 - spreading load
 
 
-def spread(seconds: float) -> float:
-    """`seconds`, plus or minus a tenth, so that what was loaded together is not looked at together for ever.
+def draw_jitter() -> float:
+    """A factor of one, plus or minus a tenth, so that targets loaded together are not looked at together for ever."""
+    return random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load
 
-    Never less than SHORTEST: a document must not turn the daemon into a busy loop.
-    """
-    return max(seconds, SHORTEST) * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreading load
+
+def spread(seconds: float, jitter: float) -> float:
+    """`seconds` times the factor. Never less than SHORTEST: a document must not turn the daemon into a busy loop."""
+    return max(seconds, SHORTEST) * jitter

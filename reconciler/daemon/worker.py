@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from reconciler.daemon.backoff import Pace
+from reconciler.daemon.backoff import Pace, draw_jitter
 from reconciler.daemon.metrics import Metrics
 from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Target
@@ -103,8 +103,7 @@ class Worker:
         except Exception:  # a store that is locked, a kind that is broken: later again, whatever it was
             log.exception("a pass over %d resources of %s failed", len(refs), "/".join(target))
             self.queue.looked(target)
-            for ref in refs:
-                self.queue.done(ref, self._pace.back_off(3))
+            self.queue.done_all({ref: self._pace.back_off(3) for ref in refs})
 
     def _hand_on(self, looked: Looked, refs: Collection[ResourceRef], started: float) -> None:
         """Changes to the other pool; everything else back into the queue."""
@@ -112,15 +111,17 @@ class Worker:
         waiting = prerequisites(effective)
         ready = [change for ref, change in effective.items() if not waiting[ref]]
         opened = self._open_run(looked, len(ready)) if ready else None
+        delays: dict[ResourceRef, float | None] = dict.fromkeys(refs)
+        seconds, jitter = time.monotonic() - started, draw_jitter()
         for change in looked.plan.changes:
             if change.ref in effective:
-                continue
-            self._metrics.looked(change, time.monotonic() - started)
-            self.queue.done(change.ref, self._pace.after_look(change))
-        for ref in effective.keys() - {change.ref for change in ready}:
-            self.queue.done(ref, self._pace.shortest)
-        for ref in set(refs) - {change.ref for change in looked.plan.changes}:
-            self.queue.done(ref, None)
+                delays[change.ref] = self._pace.shortest
+            else:
+                self._metrics.looked(change, seconds)
+                delays[change.ref] = self._pace.after_look(change, jitter)
+        for change in ready:
+            del delays[change.ref]
+        self.queue.done_all(delays)
         for change in ready:
             assert opened is not None
             self._changing.submit(self._change, opened, change)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from reconciler.engine.observer import Target
 from reconciler.model.resource import ResourceRef
@@ -65,14 +65,20 @@ class WorkQueue:
 
     def done(self, ref: ResourceRef, delay: float | None) -> None:
         """Give a taken key back; it is due again in `delay` seconds, None when only an `add` brings it back."""
+        self.done_all({ref: delay})
+
+    def done_all(self, delays: Mapping[ResourceRef, float | None]) -> None:
+        """Give many keys back at once: whoever waits for work is woken once."""
         with self._changed:
-            self._taken.discard(ref)
-            times = [] if delay is None else [self._clock() + delay]
-            again = self._again.pop(ref, None)
-            if again is not None:
-                times.append(again)
-            if times:
-                self._push(ref, min(times))
+            now = self._clock()
+            for ref, delay in delays.items():
+                self._taken.discard(ref)
+                times = [] if delay is None else [now + delay]
+                again = self._again.pop(ref, None)
+                if again is not None:
+                    times.append(again)
+                if times:
+                    self._push(ref, min(times))
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from reconciler.model.secret import SECRET_MARK, Secret, SpecFile
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
 
 def to_plain(
     value: Any,
@@ -17,6 +19,8 @@ def to_plain(
     file: Callable[[SpecFile], Any] = lambda file: {"file": file.path},
 ) -> Any:
     """Plain JSON data for a spec value; a Secret becomes what `secret` returns, a SpecFile what `file` returns."""
+    if value.__class__ in _SCALARS:  # most values by far
+        return value
     if isinstance(value, Secret):
         return secret(value)
     if isinstance(value, SpecFile):

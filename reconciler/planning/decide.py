@@ -105,20 +105,19 @@ def _present(
     lifecycle = blank.resource.lifecycle
     wanted = stored_form(kind.normalize(blank.resource), judgement.key)
     after = overlay(wanted, observation.state, lifecycle.ignore)
+    applied = record.applied if record is not None else None
+    diffs = diff(wanted, observation.state, applied, lifecycle.ignore) if observation.state is not None else ()
+    if observation.state is not None and observation.pending is None and not diffs:
+        return replace(blank, before=observation.state, after=after, why="as desired")
     change = replace(blank, before=observation.state, after=after)
     if observation.pending is not None:
         why = f"lives in {observation.pending}, which this plan makes"
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after), conditional=True)
         return _moded(judgement, kind, change, record)
     if observation.state is None:
-        there_before = record is not None and record.applied is not None
-        why = "it was applied before and is gone" if there_before else "it does not exist"
+        why = "it was applied before and is gone" if applied is not None else "it does not exist"
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after))
     else:
-        applied = record.applied if record is not None else None
-        diffs = diff(wanted, observation.state, applied, lifecycle.ignore)
-        if not diffs:
-            return replace(change, why="as desired")
         change = _differs(judgement, kind, change, diffs)
     return _moded(judgement, kind, change, record)
 

@@ -17,6 +17,7 @@ from reconciler.model.secret import SECRET_MARK
 
 ROOT = "spec"
 _MISSING = object()
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+\Z")
 _DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 
@@ -95,7 +96,10 @@ def _compare_mappings(
     path: str, desired: Mapping[str, Any], observed: Mapping[str, Any], applied: Mapping[str, Any]
 ) -> Iterator[FieldDiff]:
     for name, wanted in desired.items():
-        yield from _compare(join(path, name), wanted, observed.get(name, _MISSING), applied.get(name, _MISSING))
+        there = observed.get(name, _MISSING)
+        if wanted.__class__ in _SCALARS and wanted.__class__ is there.__class__ and wanted == there:
+            continue  # most fields of most resources: nothing that would need a path
+        yield from _compare(join(path, name), wanted, there, applied.get(name, _MISSING))
     for name in applied:
         if name not in desired and observed.get(name) is not None:
             yield _entry(join(path, name), observed[name], None)

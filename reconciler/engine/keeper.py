@@ -1,13 +1,15 @@
 """Keeps the leases of this process alive. Used by the executor for each change and by the daemon for itself.
 
 One thread renews every held lease at a third of its time to live. When a renewal fails because somebody took the lease
-over, `Lease.lost` is set, and whoever works under it stops at its next look.
+over, `Lease.lost` is set, and whoever works under it stops at its next look. A lease that could not be given back while
+the database was locked is given back as soon as it can be: until then nobody could have it, not even we.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +17,7 @@ from reconciler.errors import DatabaseError
 from reconciler.store.leases import Lease
 
 log = logging.getLogger(__name__)
+RELEASE_INTERVAL = 1.0
 
 
 class LeaseKeeper:
@@ -23,6 +26,7 @@ class LeaseKeeper:
     def __init__(self, ttl: float) -> None:
         self._interval = max(ttl / 3, 0.05)
         self._held: set[Lease] = set()
+        self._over: set[Lease] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,17 +57,26 @@ class LeaseKeeper:
                 self._thread.start()
 
     def _release(self, lease: Lease) -> None:
-        """What was done under it stands, also when it can only expire."""
+        """What was done under it stands, also when it cannot be given back now: that is tried again."""
         try:
             if not lease.lost.is_set():
                 lease.release()
         except DatabaseError as error:
-            log.warning("could not release the lease on %s: %s", lease.name, error)
+            log.warning("could not release the lease on %s yet: %s", lease.name, error)
+            with self._lock:
+                self._over.add(lease)
 
     def _renew_all(self) -> None:
-        while not self._closed.wait(self._interval):
+        due = time.monotonic() + self._interval
+        while not self._closed.wait(min(self._interval, RELEASE_INTERVAL)):
             with self._lock:
-                held = list(self._held)
+                held, over = list(self._held), list(self._over)
+                self._over.clear()
+            for lease in over:
+                self._release(lease)
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + self._interval
             for lease in held:
                 try:
                     if not lease.lost.is_set() and not lease.renew():

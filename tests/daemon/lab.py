@@ -142,10 +142,14 @@ class Lab:
 
     def daemon(self, *arguments: object, **environment: str) -> Daemon:
         """A daemon on the specs, once it has loaded them."""
-        command = self.start("daemon", self.specs, *arguments, **environment)
-        daemon = Daemon(command.process, command.out_file, command.err_file)
+        daemon = self.as_daemon(self.start("daemon", self.specs, *arguments, **environment))
         daemon.await_ready()
         return daemon
+
+    @staticmethod
+    def as_daemon(command: Command) -> Daemon:
+        """The daemon that a command started."""
+        return Daemon(command.process, command.out_file, command.err_file)
 
     # -- what is there
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_failures_are_tried_again_later_and_later_until_one_succeeds(lab: Lab) -
     lab.daemon()
     until(lambda: len(starts(lab, "Entry/a")) >= 5)
     times = starts(lab, "Entry/a")[:5]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     # doubled each time and then cut by at most a half: the fourth is at least 0.8 s, the first at most 0.2 s and a look
     assert gaps[3] >= 0.8
     assert gaps[3] > gaps[0]
@@ -108,7 +109,7 @@ def test_a_chain_of_new_resources_is_made_in_order(lab: Lab) -> None:
     lab.daemon()
     lab.await_ready(*(f"Entry/e{n}" for n in range(6)))
     made = [lab.changes(f"Entry/e{n}")[0] for n in range(6)]
-    assert all(one["ended_at"] <= other["started_at"] for one, other in zip(made, made[1:], strict=False))
+    assert all(one["ended_at"] <= other["started_at"] for one, other in pairwise(made))
 
 
 @pytest.mark.parametrize("system", ["file", "other"])

@@ -20,8 +20,7 @@ def slow(name: str, text: str, seconds: float) -> str:
 
 def second_daemon(lab: Lab, *arguments: object) -> Daemon:
     """A daemon that may or may not come up."""
-    command = lab.start("daemon", lab.specs, *arguments)
-    return Daemon(command.process, command.out_file, command.err_file)
+    return lab.as_daemon(lab.start("daemon", lab.specs, *arguments))
 
 
 def test_sighup_reads_everything_again(lab: Lab) -> None:

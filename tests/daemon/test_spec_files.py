@@ -377,8 +377,7 @@ def test_files_that_are_no_specs_are_no_change(lab: Lab) -> None:
 def test_one_daemon_looks_after_a_single_file_as_well(lab: Lab) -> None:
     path = lab.write("only.yaml", entry("a"))
     lab.write("other.yaml", entry("b"))
-    command = lab.start("daemon", path)
-    daemon = Daemon(command.process, command.out_file, command.err_file)
+    daemon = lab.as_daemon(lab.start("daemon", path))
     daemon.await_ready()
     lab.await_ready("Entry/a")
     replaced(path, entry("a", "two"))

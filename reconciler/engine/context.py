@@ -116,6 +116,7 @@ class StepContext(ObserveContext):
         """Written at most five times a second; never falls."""
         at, highest = self._last_progress
         highest = max(highest, min(percent, 100.0))
+        message = _storable(message)
         self.on_progress(highest, message)
         now = time.monotonic()
         if self.step_id is not None and (now - at >= PROGRESS_INTERVAL or highest >= 100.0):
@@ -131,16 +132,15 @@ class StepContext(ObserveContext):
     def log(self, text: str) -> None:
         """Add to the running step's log."""
         if self.step_id is not None and text:
-            journal.append_log(self.lease, self.step_id, text)
+            journal.append_log(self.lease, self.step_id, _storable(text))
 
     def alarm(self, reason: str, message: str) -> None:
         """An event that people must see."""
         assert self.change is not None
         with self.lease.fenced() as connection:
             now = self.runtime.database.now(connection)
-            events.add(
-                connection, now, [events.Event("alarm", reason, message, self.change.ref, self.runtime.owner.holder)]
-            )
+            told = events.Event("alarm", reason, _storable(message), self.change.ref, self.runtime.owner.holder)
+            events.add(connection, now, [told])
 
     def sleep(self, seconds: float) -> None:
         """Wait in short stretches, and end at once when the lease is lost or the process has to end."""
@@ -161,3 +161,8 @@ class StepContext(ObserveContext):
 
     def _note_process(self, pgid: int, start_time: int, argv: str) -> None:
         journal.note_process(self.lease, self.step_id, pgid, start_time, argv)
+
+
+def _storable(text: object) -> str:
+    """What a kind wants to be told, as text that a store takes, whatever it handed over."""
+    return str(text).encode("utf-8", "replace").decode("utf-8")

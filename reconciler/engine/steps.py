@@ -10,8 +10,9 @@ from typing import Any
 from reconciler.engine.context import StepContext
 from reconciler.engine.listener import Listener
 from reconciler.engine.runtime import Runtime
-from reconciler.errors import BlockedError, LeaseLostError, ReconcilerError, WaitingError
+from reconciler.errors import BlockedError, LeaseLostError, ReconcilerError, TerminalError, WaitingError
 from reconciler.kind import Context, Step
+from reconciler.model.plain import plain_fault
 from reconciler.model.plan import Change, PlannedStep
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.model.result import StepOutcome
@@ -99,7 +100,7 @@ class StepRunner:
         context.begin_step(step_id)
         listener.step_started(self.change, planned)
         try:
-            returned = dict(call(context) or {})
+            returned = _outputs(call(context))
         except LeaseLostError:
             raise
         except Exception as error:
@@ -131,3 +132,14 @@ class StepRunner:
     def _ended(self, planned: PlannedStep, outcome: StepOutcome, message: str) -> None:
         self.outcomes.append((planned.name, outcome))
         self.run.listener.step_ended(self.change, planned, outcome, message)
+
+
+def _outputs(returned: Any) -> Mapping[str, Any]:
+    """What a step returned, as it can be journalled. Raises TerminalError for what can not."""
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise TerminalError("BadOutputs", f"the step returned a {type(returned).__name__}, not a mapping")
+    if fault := plain_fault(returned):
+        raise TerminalError("BadOutputs", f"the step returned what cannot be kept: {fault}")
+    return dict(returned)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from reconciler.errors import UsageError
 from reconciler.kind import Kind
+from reconciler.kinds.guarded import GuardedKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +68,4 @@ def _load(module_name: str) -> KindPackage:
         raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is not carried out by this version")
     if module.__file__ is None:
         raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
-    return KindPackage(kind, module_name, Path(module.__file__).parent)
+    return KindPackage(GuardedKind(kind), module_name, Path(module.__file__).parent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.errors import ReconcilerError
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
@@ -69,7 +70,7 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
                 ref, Action.NOOP, resource, "its spec cannot be read", obstacle=obstacle, target=target
             )
         elif resource is not None or record is not None:
-            changes[ref] = decide(judgement, ref, resource, record, world.observations.get(ref))
+            changes[ref] = _decided(judgement, ref, resource, record, world.observations.get(ref))
     _hold_back_dependents(changes, world)
     _hold_back_needed(changes, world)
     _brake(changes, options)
@@ -82,10 +83,31 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     )
 
 
+def _decided(
+    judgement: Judgement,
+    ref: ResourceRef,
+    resource: Resource | None,
+    record: Record | None,
+    observation: Observation | None,
+) -> Change:
+    """The change of one resource. What its kind refuses to plan for blocks this resource and holds up no other."""
+    try:
+        return decide(judgement, ref, resource, record, observation)
+    except ReconcilerError as error:
+        wanted = resource if resource is not None else (record.resource if record is not None else None)
+        assert wanted is not None
+        obstacle = Obstacle("blocked", error.reason, error.message)
+        target = judgement.kinds[ref.kind].target(wanted)
+        return Change(ref, Action.NOOP, wanted, "it cannot be planned for", obstacle=obstacle, target=target)
+
+
 def needs_of(kinds: Mapping[str, KindRules], resource: Resource) -> tuple[ResourceRef, ...]:
-    """What a resource needs first: its `dependsOn` and what its kind reads out of its spec."""
+    """What a resource needs first: its `dependsOn` and what its kind reads out of its spec, where that can be read."""
     kind = kinds.get(resource.ref.kind)
-    own = tuple(kind.references(resource)) if kind is not None else ()
+    try:
+        own = tuple(kind.references(resource)) if kind is not None else ()
+    except ReconcilerError:  # then its own change is blocked
+        own = ()
     return tuple(dict.fromkeys((*resource.lifecycle.depends_on, *own)))
 
 

@@ -1,0 +1,29 @@
+"""The fixture of every test here: a lab whose clusters are those of a sandbox of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clusters.sandbox_lab import SandboxLab
+
+
+@pytest.fixture
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
+    """A home and a spec folder; its sandbox, if one was started, ends with the test."""
+    made = SandboxLab(tmp_path_factory.mktemp("c"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
+    """A second lab, for what concerns two homes."""
+    made = SandboxLab(tmp_path_factory.mktemp("o"))
+    try:
+        yield made
+    finally:
+        made.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Connection, func, select
 
@@ -27,12 +28,18 @@ OVERDUE = "SuspendedTooLong"
 
 
 class Resync:
-    """A thread that ticks. beat: when it last did, by the monotonic clock; `/healthz` looks at it."""
+    """A thread that ticks. beat: when it last did, by the monotonic clock; `/healthz` looks at it.
 
-    def __init__(self, runtime: Runtime, reloader: Reloader, queue: WorkQueue) -> None:
+    finish: called at each tick, for what could not be stored when it happened.
+    """
+
+    def __init__(
+        self, runtime: Runtime, reloader: Reloader, queue: WorkQueue, finish: Callable[[], None] = lambda: None
+    ) -> None:
         self._runtime = runtime
         self._reloader = reloader
         self._queue = queue
+        self._finish = finish
         self._closed = threading.Event()
         self._api_state: tuple[int, float] | None = None
         self._overdue: set[ResourceRef] = set()
@@ -71,6 +78,7 @@ class Resync:
             self._loaded_at = time.monotonic()
             self._reloader.request()
         self._warn(late, now)
+        self._finish()
         if time.monotonic() - self._trimmed_at > TRIM:
             self._trimmed_at = time.monotonic()
             with self._runtime.writing() as connection:

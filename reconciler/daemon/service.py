@@ -50,7 +50,7 @@ class Service:
         self._worker = Worker(self._reconciler, workspace, self._metrics, LogListener())
         self._reloader = Reloader(workspace, self._worker.queue, self._metrics)
         self._worker.dependents_of = self._reloader.dependents
-        self._resync = Resync(runtime, self._reloader, self._worker.queue)
+        self._resync = Resync(runtime, self._reloader, self._worker.queue, self._worker.end_runs)
         self._metrics.watch_queue(self._worker.queue.depth, self._worker.queue.in_work)
 
     def run(self, announce: Callable[[str], None] = lambda _url: None) -> int:

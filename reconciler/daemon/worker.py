@@ -21,12 +21,14 @@ from reconciler.engine.reconcile import Looked, PlanRules, Reconciler
 from reconciler.engine.schedule import prerequisites
 from reconciler.engine.steps import Run
 from reconciler.engine.workspace import Workspace
+from reconciler.errors import ReconcilerError
 from reconciler.model.plan import Action, Change
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import Result
 from reconciler.store import journal, statuses
 
 log = logging.getLogger(__name__)
+DISPATCHER_TIMEOUT = 1.0
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Worker:
         self._looking = DaemonPool(settings.observers, "look")
         self._changing = DaemonPool(settings.forks, "change")
         self._runs = threading.Lock()
+        self._ended: dict[int, str] = {}
         self.queue = WorkQueue(self._target_of)
         self._dispatcher = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
 
@@ -70,10 +73,25 @@ class Worker:
     def stop(self, timeout: float) -> bool:
         """Hand out nothing more and wait for what runs. False when something still ran after `timeout` seconds."""
         self.queue.close()
-        self._dispatcher.join()
+        self._dispatcher.join(DISPATCHER_TIMEOUT)  # it may wait for a look that hangs
         self._looking.close()
         self._changing.close()
-        return self._changing.join(timeout)
+        has_ended = self._changing.join(timeout)
+        self.end_runs()
+        return has_ended
+
+    def end_runs(self) -> None:
+        """Close every run whose last change is over. What a locked database does not take is left for the next call."""
+        with self._runs:
+            ended = dict(self._ended)
+        for run_id, state in ended.items():
+            try:
+                self._reconciler.end_run(run_id, state)
+            except ReconcilerError as error:
+                log.warning("run %d could not be closed yet: %s", run_id, error)
+                return
+            with self._runs:
+                self._ended.pop(run_id, None)
 
     def _target_of(self, ref: ResourceRef) -> Target:
         resource = self._workspace.desired.get(ref)
@@ -139,15 +157,17 @@ class Worker:
     def _change(self, opened: OpenRun, change: Change) -> None:
         """Make one change, then decide when its key is due again."""
         delay: float | None = self._pace.back_off(3)
+        is_good = False
         try:
             result = self._reconciler.executor.execute(opened.run, change)
+            is_good = result.verdict in ("ok", "changed")
             self._metrics.changed(result)
             delay = self._after(result)
-            self._close_run(opened, result)
         except Exception:  # the store may be gone for a while; the key must come back
             log.exception("%s: the end of its change could not be handled", change.ref)
         finally:
             self.queue.done(change.ref, delay)
+            self._count(opened, is_good=is_good)
 
     def _after(self, result: Result) -> float | None:
         ref = result.change.ref
@@ -160,13 +180,13 @@ class Worker:
             return None
         return self._pace.after_change(result, status.failures)
 
-    def _close_run(self, opened: OpenRun, result: Result) -> None:
+    def _count(self, opened: OpenRun, *, is_good: bool) -> None:
+        """One change of a run is over, and with the last of them the run."""
         with self._runs:
             opened.left -= 1
-            good = result.verdict in ("ok", "changed")
-            opened.good += good
-            opened.bad += not good
-            over = opened.left == 0
-        if over:
-            state = "succeeded" if not opened.bad else ("partial" if opened.good else "failed")
-            self._reconciler.end_run(opened.run.id, state)
+            opened.good += is_good
+            opened.bad += not is_good
+            if opened.left:
+                return
+            self._ended[opened.run.id] = "succeeded" if not opened.bad else ("partial" if opened.good else "failed")
+        self.end_runs()

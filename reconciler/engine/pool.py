@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
@@ -49,8 +50,9 @@ class DaemonPool:
 
     def join(self, timeout: float) -> bool:
         """Wait for the threads of a closed pool. False when some still run after `timeout` seconds in all."""
+        until = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(until - time.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _grow(self) -> None:

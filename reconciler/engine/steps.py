@@ -100,7 +100,7 @@ class StepRunner:
         context.begin_step(step_id)
         listener.step_started(self.change, planned)
         try:
-            returned = _outputs(call(context))
+            returned = _carried_out(call, context)
         except LeaseLostError:
             raise
         except Exception as error:
@@ -132,6 +132,14 @@ class StepRunner:
     def _ended(self, planned: PlannedStep, outcome: StepOutcome, message: str) -> None:
         self.outcomes.append((planned.name, outcome))
         self.run.listener.step_ended(self.change, planned, outcome, message)
+
+
+def _carried_out(call: Callable[[Context], Any], context: Context) -> Mapping[str, Any]:
+    """The outputs of a step. It may fail in any way; what ends the process instead is a mistake of the kind."""
+    try:
+        return _outputs(call(context))
+    except SystemExit as error:
+        raise TerminalError("KindFailed", f"the step wanted to end the process: {error}") from error
 
 
 def _outputs(returned: Any) -> Mapping[str, Any]:

@@ -80,6 +80,25 @@ def test_sigterm_does_not_wait_for_a_hanging_step_beyond_its_time(lab: Lab) -> N
     assert lab.rows("SELECT * FROM processes") == []
 
 
+def test_the_time_to_shut_down_is_for_all_steps_together(lab: Lab) -> None:
+    lab.configure(shutdownTimeout="2s")
+    lab.write("all.yaml", *(entry(f"e{n}", target=f"t{n}", behave="hang") for n in range(8)))
+    daemon = lab.daemon()
+    for n in range(8):
+        lab.await_open_step(f"Entry/e{n}", "write")
+    started = time.monotonic()
+    assert daemon.terminate() == 0
+    assert time.monotonic() - started < 12  # one after another they would get 16
+
+
+def test_a_look_that_hangs_does_not_hold_up_the_end(lab: Lab) -> None:
+    lab.configure(observeTimeout="1h", observers=2)
+    lab.write("all.yaml", *(entry(f"e{n}", target=f"t{n}", behave="observe-hang") for n in range(4)))
+    daemon = lab.daemon()
+    until(lambda: daemon.metric("reconciler_queue_in_work") >= 2)
+    assert daemon.terminate(within=20) == 0
+
+
 def test_sigint_ends_it_the_same_way(lab: Lab) -> None:
     daemon = lab.daemon()
     daemon.signal(signal.SIGINT)

@@ -161,6 +161,17 @@ class Daemon:
         text = self.get("/metrics").decode()
         return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE)}
 
+    def await_loaded(self) -> None:
+        """Until the specs were loaded for the first time."""
+
+        def is_ready() -> bool:
+            try:
+                return bool(self.get("/readyz"))
+            except OSError:  # 503 until then
+                return False
+
+        self.wait_for(is_ready)
+
     def await_rest(self, count: int) -> None:
         """Until this daemon has looked at so many resources and nothing is left to be done."""
         seen = "SELECT count(*) FROM statuses WHERE checked_at > ?"

@@ -40,7 +40,7 @@ def _ready_times(ground: Ground, *, bad: bool) -> Series:
         if bad:
             _trouble(ground, daemon)
         else:
-            daemon.wait_for(lambda: daemon.get("/readyz") != b"")
+            daemon.await_loaded()
         draft = ground.root / "healthy"
         draft.write_text("---\n".join(document(f"healthy-{number}", number) for number in range(HEALTHY)))
         saved = time.time()

@@ -7,7 +7,9 @@ out of the latter.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tests.bench.figures import Figure, at_most_times, told
 from tests.bench.ground import Ground, document
@@ -19,27 +21,48 @@ ROUNDS = 7
 
 def figures() -> Iterator[Figure]:
     """The cost of each size, then the largest against the smallest."""
-    executing: dict[int, Series] = {}
-    for count in SIZES:
-        ground = Ground(f"one-more-{count}")
-        ground.entries(count)
-        ground.command("apply", ground.specs, "--yes")
-        rounds = [_one_more(ground, count + number) for number in range(ROUNDS + 1)][1:]
-        wholes, runs, kinds = (Series(tuple(values)) for values in zip(*rounds, strict=True))
-        executing[count] = Series(tuple(run - kind for run, kind in zip(runs.values, kinds.values, strict=True)))
+    grounds = {count: _with(count) for count in SIZES}
+    spent: dict[int, list[Spent]] = {count: [] for count in SIZES}
+    for number in range(ROUNDS + 1):
+        for count, ground in grounds.items():
+            spent[count].append(_one_more(ground, count + number))
+    executing = {count: Series(tuple(one.executing for one in found[1:])) for count, found in spent.items()}
+    for count, found in spent.items():
+        whole = statistics.median(one.whole for one in found[1:])
+        kind = statistics.median(one.kind for one in found[1:])
         yield told(
             f"one more beside {count:,}: executing part",
             f"{executing[count].median * 1000:.1f} ms",
-            f"whole process {wholes.median:.2f} s; the live system's own part {kinds.median * 1000:.1f} ms",
+            f"whole process {whole:.2f} s; the live system's own part {kind * 1000:.1f} ms",
         )
     few, many = executing[SIZES[0]], executing[SIZES[-1]]
     yield at_most_times(f"the same beside {SIZES[-1]:,} against {SIZES[0]:,}", many, few, 1.3)
 
 
-def _one_more(ground: Ground, number: int) -> tuple[float, float, float]:
-    """Seconds: of the whole process, of its run, and of the live system within the run."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds. whole: of the process. run: from the start of the run to its end. kind: the live system's part of it."""
+
+    whole: float
+    run: float
+    kind: float
+
+    @property
+    def executing(self) -> float:
+        """What is left of the run for the reconciler."""
+        return self.run - self.kind
+
+
+def _with(count: int) -> Ground:
+    ground = Ground(f"one-more-{count}")
+    ground.entries(count)
+    ground.command("apply", ground.specs, "--yes")
+    return ground
+
+
+def _one_more(ground: Ground, number: int) -> Spent:
     (ground.specs / f"more-{number:05}.yaml").write_text(document(f"entry-{number:05}", number))
     whole = ground.timed_command("apply", ground.specs, "--yes")
     started, ended = ground.rows("SELECT started_at, ended_at FROM runs ORDER BY id DESC LIMIT 1")[0]
-    inside = sum(call.wall for call in ground.calls(started) if call.at <= ended)
-    return whole.wall, ended - started, inside
+    kind = sum(call.wall for call in ground.calls(started) if call.at <= ended)
+    return Spent(whole.wall, ended - started, kind)

@@ -142,17 +142,21 @@ def kubeconfig(context: Context) -> Outputs | None:
 
 @failing_into_the_row
 def wait_api(context: Context) -> Outputs | None:
-    """Until /readyz says so, at most `createTimeout`."""
-    timeout = _spec(context).create_timeout
+    """Until /readyz says so, at most `createTimeout`. A cluster that stops meanwhile is not waited for."""
+    spec = _spec(context)
+    provider = provider_named(spec.provider)
     with _api(context) as api:
 
         def is_ready() -> str:
             try:
                 return "" if api.ready() else f"{api.server} is not ready"
             except UnreachableError as error:
+                found = _found(context, provider)
+                if found is None or found.state == "stopped":
+                    raise TransientError("Stopped", f"{spec.name} does not run any more: {error.message}") from error
                 return error.message
 
-        _wait(context, timeout, "the API did not become ready", is_ready)
+        _wait(context, spec.create_timeout, "the API did not become ready", is_ready)
     return None
 
 

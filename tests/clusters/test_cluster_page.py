@@ -1,0 +1,130 @@
+"""The page over real clusters: what it shows, what it must not show, and that readers never wait for writers."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import threading
+import time
+from urllib.parse import urlsplit
+
+from tests.clusters.sandbox_lab import SandboxLab, cluster
+from tests.daemon.lab import Daemon, until
+
+PASSWORD = "hunter2-never-to-be-seen"
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+CREDENTIALS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "credentials", "namespace": "default"},
+    "stringData": {"password": {"fromEnv": "RECONCILER_SECRET_PASSWORD"}},
+}
+
+
+def pages(lab: SandboxLab, daemon: Daemon) -> dict[str, tuple[int, str]]:
+    """Everything that can be read: pages and their JSON twins, by path."""
+    runs = [row["id"] for row in lab.rows("SELECT id FROM runs")]
+    steps = [row["id"] for row in lab.rows("SELECT id FROM steps")]
+    paths = ["/", "/resources", "/resources/Cluster/dev", "/graph", "/runs", *(f"/runs/{run}" for run in runs)]
+    twins = ["overview", "resources", "resources/Cluster/dev", "graph", "runs", "events", "problems"]
+    paths += [f"/api/v2/{twin}" for twin in twins] + [f"/api/v2/steps/{step}/log" for step in steps]
+    return {path: daemon.get(path) for path in (*paths, "/metrics")}
+
+
+def test_row_9_05_status_page(lab: SandboxLab) -> None:
+    """Clusters and the last run; neither the manifest's password nor the cluster's token; every value escaped."""
+    lab.write("dev.yaml", cluster("dev", description=MARKUP, manifests=[CREDENTIALS]), cluster("uat"))
+    daemon = lab.daemon(RECONCILER_SECRET_PASSWORD=PASSWORD)
+    lab.await_ready("Cluster/dev", "Cluster/uat")
+    until(lambda: not lab.rows("SELECT * FROM runs WHERE state = 'running'"))
+    seen = pages(lab, daemon)
+    assert {code for code, _ in seen.values()} == {200}, {path: code for path, (code, _) in seen.items() if code != 200}
+    for name in ("Cluster/dev", "Cluster/uat"):
+        kind, _, bare = name.partition("/")
+        assert kind in seen["/"][1]
+        assert bare in seen["/resources"][1]
+    assert "succeeded" in seen["/runs"][1]
+    token = json.loads((lab.kubeconfigs / "dev.yaml").read_text())["users"][0]["user"]["token"]
+    hidden = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode(), token)
+    for path, (_, text) in seen.items():
+        assert not [secret for secret in hidden if secret in text], path
+        if not path.startswith("/api"):
+            assert MARKUP not in text, path
+    assert "&lt;script&gt;alert(1)" in seen["/resources/Cluster/dev"][1]
+
+
+def test_row_9_05_the_page_sets_no_cookie_and_lets_nobody_frame_it(lab: SandboxLab) -> None:
+    daemon = lab.daemon()
+    place = urlsplit(daemon.url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+    try:
+        for method, wanted in (("GET", 200), ("POST", 405), ("PUT", 405), ("DELETE", 405)):
+            connection.request(method, "/")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == wanted, method
+            assert answer.headers["Set-Cookie"] is None
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert "script-src 'self'" in (answer.headers["Content-Security-Policy"] or "")
+    finally:
+        connection.close()
+    assert place.hostname == "127.0.0.1"
+
+
+class Reader(threading.Thread):
+    """Asks the JSON API fifty times a second, until it is told to stop. seconds: how long each answer took."""
+
+    PATHS = ("/api/v2/overview", "/api/v2/resources", "/api/v2/runs", "/api/v2/events", "/api/v2/graph")
+
+    def __init__(self, url: str) -> None:
+        super().__init__(name="reader")
+        place = urlsplit(url)
+        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        self._over = threading.Event()
+        self.seconds: list[float] = []
+        self.codes: list[int] = []
+        self.bodies: set[bytes] = set()
+
+    def run(self) -> None:
+        number = 0
+        due = time.monotonic()
+        while not self._over.is_set():
+            started = time.monotonic()
+            self._connection.request("GET", self.PATHS[number % len(self.PATHS)])
+            answer = self._connection.getresponse()
+            body = answer.read()
+            self.seconds.append(time.monotonic() - started)
+            self.codes.append(answer.status)
+            if answer.status != 200:
+                self.bodies.add(body)
+            number += 1
+            due = max(due + 0.1, time.monotonic() - 0.1)
+            self._over.wait(max(due - time.monotonic(), 0.0))
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(60)
+        self._connection.close()
+
+
+def test_row_0_18_readers_concurrent_with_writers(lab: SandboxLab) -> None:
+    """Fifty requests a second, by five readers, while five clusters are made; every answer is 200."""
+    daemon = lab.daemon()
+    readers = [Reader(daemon.url) for _ in range(5)]
+    for reader in readers:
+        reader.start()
+    try:
+        lab.write("all.yaml", *(cluster(f"c{n}", agents=n % 2) for n in range(5)))
+        lab.await_ready(*(f"Cluster/c{n}" for n in range(5)))
+    finally:
+        for reader in readers:
+            reader.stop()
+    seconds = sorted(taken for reader in readers for taken in reader.seconds)
+    codes = {code for reader in readers for code in reader.codes}
+    p95 = seconds[int(len(seconds) * 0.95)] * 1000
+    print(f"{len(seconds)} answers during five creations: p95 {p95:.0f} ms, longest {seconds[-1] * 1000:.0f} ms")
+    assert codes == {200}, {body for reader in readers for body in reader.bodies}
+    assert len(seconds) > 50
+    assert "locked" not in daemon.err()
+    assert sorted(lab.made()) == [f"c{n}" for n in range(5)]

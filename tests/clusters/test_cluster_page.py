@@ -44,7 +44,9 @@ def test_row_9_05_status_page(lab: SandboxLab) -> None:
         kind, _, bare = name.partition("/")
         assert kind in seen["/"][1]
         assert bare in seen["/resources"][1]
-    assert "succeeded" in seen["/runs"][1]
+    last = lab.rows("SELECT max(id) AS id FROM runs")[0]["id"]
+    assert f'href="/runs/{last}"' in seen["/"][1]
+    assert {run["state"] for run in json.loads(seen["/api/v2/runs"][1])["runs"]} == {"succeeded"}
     token = json.loads((lab.kubeconfigs / "dev.yaml").read_text())["users"][0]["user"]["token"]
     hidden = (PASSWORD, base64.b64encode(PASSWORD.encode()).decode(), token)
     for path, (_, text) in seen.items():

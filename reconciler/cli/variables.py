@@ -10,6 +10,7 @@ import click
 import yaml
 
 from reconciler.errors import UsageError
+from reconciler.transports.yaml_text import load_yaml
 
 
 def variables_option(function: Any) -> Any:
@@ -41,8 +42,8 @@ def parse_variables(given: Iterable[str]) -> dict[str, Any]:
 
 def _from_file(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = load_yaml(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UsageError("BadVariable", f"-e @{path}: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise UsageError("BadVariable", f"-e @{path}: not a mapping of names to values")

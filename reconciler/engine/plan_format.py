@@ -60,7 +60,7 @@ def read_file(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text())
         stated = document.pop("digest")
         known = document["format"] == FORMAT
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError("NotAPlan", f"{path} is not a plan file") from error
     if not known or stated != digest(document):
         raise UsageError("NotAPlan", f"{path} is not a plan file of this version, or it was edited")

@@ -51,7 +51,7 @@ def dotted(path: Sequence[str | int]) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part and all(character.isalnum() or character in "-_" for character in part):
+        elif 0 < len(part) <= SHOWN and all(character.isalnum() or character in "-_" for character in part):
             text += f".{part}" if text else part
         else:
             text += f'["{shorten(part)}"]'

@@ -21,6 +21,7 @@ import yaml
 
 from reconciler.errors import TerminalError
 from reconciler.model.secret import Secret
+from reconciler.transports.yaml_text import load_yaml
 
 MAX_BYTES = 1_000_000
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
@@ -84,7 +85,7 @@ def read_access(path: Path, context: str = "", policy: KubeconfigPolicy | None =
     if len(content) > MAX_BYTES:
         raise TerminalError("BadKubeconfig", f"{path} is larger than {MAX_BYTES:,} bytes")
     try:
-        document = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the safe loader in C
+        document = load_yaml(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise TerminalError("BadKubeconfig", f"{path} is not YAML") from error
     try:

@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.errors import SpecError
 from reconciler.kinds.cluster.secret_values import holds_secrets, wrapped
 from reconciler.model.secret import Secret, SpecFile
+from reconciler.transports.yaml_text import load_yaml_documents
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
@@ -88,7 +89,7 @@ def _parsed(text: str, where: str) -> list[Any]:
 
     loader = _manifest_loader(yaml)
     try:
-        return list(yaml.load_all(text, loader))
+        return load_yaml_documents(text, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""

@@ -10,7 +10,7 @@ import click
 
 from reconciler.cli import exit_codes
 from reconciler.cli.plan_commands import Ask, look, planning_options, show_problems
-from reconciler.cli.session import Session
+from reconciler.cli.session import NotConfirmed, Session
 from reconciler.errors import SpecError, UsageError
 from reconciler.model.plan import Change, Plan
 from reconciler.model.result import Result, Verdict
@@ -77,13 +77,17 @@ class Application:
         asking = not asked["yes"] and not asked["check"] and bool(plan.effective) and document is None
         if asked["output"] == "text" and (asking or asked["check"] or asked["show_diff"]):
             self._show(plan)
-        if asked["check"]:
-            return exit_codes.of_plan(plan, detailed=False)
         if asking:
-            self._ask(plan)
-        self.workspace.record()
+            self._ask(plan, asked["output"])
         reporter = make_reporter(asked["output"])
+        if asked["check"]:
+            with reporter:
+                reporter.planned(plan)
+            return exit_codes.of_plan(plan, detailed=False)
+        self.workspace.record()
         with reporter:
+            reporter.planned(plan)
+            self.reconciler.recover()
             self.reconciler.settle(self.workspace, looked)
             results = self._execute(looked, document, asked["forks"], reporter) if plan.effective else []
             everything = [*results, *(unrun_result(change) for change in plan.changes if not change.is_effective)]
@@ -96,11 +100,11 @@ class Application:
         for line in plan_lines(plan):
             click.echo(line)
 
-    def _ask(self, plan: Plan) -> None:
-        if not sys.stdin.isatty():
+    def _ask(self, plan: Plan, output: str) -> None:
+        if output == "json" or not sys.stdin.isatty():
             raise UsageError("NotConfirmed", "nobody can be asked here: look at the plan, then apply with --yes")
         if not click.confirm(f"Carry out these {len(plan.effective)} changes?", default=False):
-            raise click.Abort
+            raise NotConfirmed
 
     def _execute(
         self, looked: Looked, document: dict[str, Any] | None, forks: int | None, reporter: Any

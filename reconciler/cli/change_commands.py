@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ import click
 
 from reconciler.cli.apply_commands import Application
 from reconciler.cli.plan_commands import Ask, look
-from reconciler.cli.session import Session
+from reconciler.cli.render import plain
+from reconciler.cli.session import NotConfirmed, Session
 from reconciler.errors import BlockedError, UsageError, WaitingError
 from reconciler.model.duration import parse_duration
 from reconciler.model.resource import API_VERSION, ResourceRef
@@ -93,8 +95,8 @@ def delete(session: Session, ref: str, yes: bool, now: bool) -> int:
             raise BlockedError(
                 "OwnedByFile", f"{key} is written in {owner}: delete it there, or set lifecycle.state: absent"
             )
-        if not yes and not click.confirm(f"Delete {key}?", default=False):
-            raise click.Abort
+        if not yes:
+            _ask(f"Delete {key}?")
         if document is not None:
             document.setdefault("lifecycle", {})["state"] = "absent"
             with runtime.database.write() as connection:
@@ -215,13 +217,20 @@ def reconcile(session: Session, ref: str, timeout: str) -> int:
                 return 0
             if status.handled_at == token:
                 ready = status.condition("Ready")
-                click.echo(f"{key}: {ready.reason}: {ready.message}" if ready else f"{key}: looked at")
+                click.echo(plain(f"{key}: {ready.reason}: {ready.message}") if ready else f"{key}: looked at")
                 return 0 if ready is not None and ready.status == "True" else 1
             time.sleep(POLL)
     raise WaitingError("NotHandled", f"{key} was not looked at within {timeout}")
 
 
 _APPLY = {"yes": True, "check": False, "output": "text", "show_diff": False, "forks": None}
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("NotConfirmed", "nobody can be asked here: use --yes")
+    if not click.confirm(question, default=False):
+        raise NotConfirmed
 
 
 @contextmanager
@@ -240,6 +249,8 @@ def _document(runtime: Runtime, kind: str, name: str, given: dict[str, Any]) -> 
     """The document that the options describe."""
     import yaml  # noqa: PLC0415 - only for values
 
+    from reconciler.transports.yaml_text import load_yaml  # noqa: PLC0415
+
     known = {entry.lower(): entry for entry in runtime.kinds}
     if kind.lower() not in known:
         raise UsageError("UnknownKind", f"no kind {kind!r}; there are: {', '.join(sorted(runtime.kinds))}")
@@ -256,7 +267,7 @@ def _document(runtime: Runtime, kind: str, name: str, given: dict[str, Any]) -> 
             if not isinstance(place, dict):
                 raise UsageError("BadField", f"--set {pair}: {parent} has a value of its own")
         try:
-            place[last] = yaml.load(value, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+            place[last] = load_yaml(value)
         except yaml.YAMLError as error:
             raise UsageError("BadField", f"--set {pair}: {error}") from error
     document: dict[str, Any] = {"apiVersion": API_VERSION, "kind": known[kind.lower()], "metadata": {"name": name}}

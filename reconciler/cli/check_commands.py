@@ -25,6 +25,7 @@ def validate(session: Session, specs: str | None, variables: dict[str, Any], out
     Example:
       reconciler validate specs/
     """
+    from reconciler.cli.render import plain  # noqa: PLC0415 - --help renders nothing
     from reconciler.kinds import discover  # noqa: PLC0415 - --help needs no kinds
     from reconciler.loading.loader import Loader, LoadOptions  # noqa: PLC0415
     from reconciler.loading.sources import DirectorySource  # noqa: PLC0415
@@ -50,7 +51,7 @@ def validate(session: Session, specs: str | None, variables: dict[str, Any], out
         click.echo(json.dumps({"resources": len(result.resources), "problems": problems}, indent=2))
     else:
         for problem in result.problems:
-            click.secho(str(problem), fg="red", err=True)
+            click.secho(plain(str(problem)), fg="red", err=True)
         verdict = f"{len(result.problems)} problems" if result.problems else "all valid"
         click.echo(f"{len(result.resources)} resources in {len(result.owners)} files: {verdict}")
     return 1 if result.problems else 0

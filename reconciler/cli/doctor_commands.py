@@ -44,15 +44,17 @@ def doctor(session: Session, output: str) -> int:
     Example:
       reconciler doctor
     """
+    from reconciler.cli.render import plain  # noqa: PLC0415 - only when called
+
     findings = list(_findings(session))
     if output == "json":
         click.echo(json.dumps([{name: getattr(one, name) for name in one.__slots__} for one in findings], indent=2))
     else:
         for one in findings:
             sign, color = _SIGNS[one.level]
-            click.secho(f"{sign} {one.subject}: {one.message}", fg=color)
+            click.secho(plain(f"{sign} {one.subject}: {one.message}"), fg=color)
             if one.remedy:
-                click.echo(f"    {one.remedy}")
+                click.echo(plain(f"    {one.remedy}"))
     return 1 if any(one.level == "error" for one in findings) else 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import __version__
-from reconciler.cli.render import ago, diff_lines, shown, table
+from reconciler.cli.render import ago, diff_lines, plain, shown, table
 from reconciler.cli.selection import parse_labels
 from reconciler.cli.session import Session
 from reconciler.errors import UsageError
@@ -111,16 +111,17 @@ def events(session: Session, ref: str | None, limit: int, output: str, watch: bo
     key = ResourceRef.parse(ref) if ref else None
     if output == "json":
         click.echo(json.dumps({"type": "version", "version": __version__, "format": "reconciler.dev/events/v1"}))
-    after = 0
+    after, most = 0, limit
     with session.database() as database:
         while True:
             with database.read() as connection:
-                found = store.listed(connection, ref=key, after=after, limit=limit if after == 0 else 10_000)
+                found = store.listed(connection, ref=key, after=after, limit=most)
             for event in found:
                 click.echo(_event_json(event) if output == "json" else _event(event))
                 after = event.id
             if not watch:
                 return 0
+            most = 10_000  # of what happens from now on, nothing is left out
             time.sleep(WATCH_INTERVAL)
 
 
@@ -164,9 +165,10 @@ def logs(session: Session, ref: str, limit: int) -> int:
         for change in changes:
             click.secho(f"== run {change.run}: {change.action} {ref} ({_moment(change.started_at)})", bold=True)
             for step in change.steps:
-                click.echo(f"-- {step.name}: {step.outcome} ({format_duration(step.duration)}) {step.message}".rstrip())
+                message = plain(step.message)
+                click.echo(f"-- {step.name}: {step.outcome} ({format_duration(step.duration)}) {message}".rstrip())
                 for chunk in step_log(connection, step.id):
-                    click.echo(_safe(chunk.text))
+                    click.echo("\n".join(plain(line) for line in chunk.text.splitlines()))
     return 0
 
 
@@ -198,12 +200,12 @@ def _watch(read: Callable[[], list[ResourceView]], output: str) -> int:
             for ref in sorted(gone):
                 click.echo(json.dumps({"type": "gone", "ref": str(ref)}))
         else:
-            lines = list(_resource_lines(moved, output, single=False))
-            for line in lines if first else lines[1:]:
+            lines = list(_resource_lines(moved, output, single=False)) if moved else []
+            for line in lines if first or output in ("name", "yaml") else lines[1:]:
                 click.echo(line)
             for ref in sorted(gone):
                 click.echo(f"{ref}   gone")
-        first = False
+        first = first and not moved
         time.sleep(WATCH_INTERVAL)
 
 
@@ -227,7 +229,7 @@ def _resource_lines(found: Sequence[ResourceView], output: str, *, single: bool)
 def _row(one: ResourceView, now: float, *, wide: bool) -> tuple[str, ...]:
     reason = "Suspended" if one.suspended else ("NotInSpecs" if one.vanished else one.reason or "-")
     row = (str(one.ref), one.ready, reason, str(one.generation), ago(one.checked_at, now), ago(one.created_at, now))
-    return (*row, one.place, shown(one.message)) if wide else row
+    return (*row, plain(one.place), shown(one.message)) if wide else row
 
 
 def _document(value: Any, output: str) -> str:
@@ -241,7 +243,7 @@ def _document(value: Any, output: str) -> str:
 def _described(detail: ResourceDetail, past: Sequence[ChangeView]) -> Iterator[str]:
     one = detail.resource
     yield click.style(str(one.ref), bold=True)
-    yield f"  place:       {one.place}" + (f"  ({one.revision[:12]})" if one.revision else "")
+    yield f"  place:       {plain(one.place)}" + (f"  ({one.revision[:12]})" if one.revision else "")
     yield f"  generation:  {one.generation} (observed {one.observed_generation})"
     yield f"  labels:      {', '.join(f'{name}={value}' for name, value in one.labels.items()) or '-'}"
     yield f"  needs:       {', '.join(str(ref) for ref in one.dependencies) or '-'}"
@@ -251,11 +253,12 @@ def _described(detail: ResourceDetail, past: Sequence[ChangeView]) -> Iterator[s
     if detail.suspension is not None:
         until = f" until {_moment(detail.suspension.until)}" if detail.suspension.until else ""
         late = click.style(" (overdue)", fg="red") if detail.suspension.overdue else ""
-        yield f"  suspended:   by {detail.suspension.by}{until}: {detail.suspension.reason}{late}"
+        yield f"  suspended:   by {detail.suspension.by}{until}: {shown(detail.suspension.reason)}{late}"
     if detail.pending is not None:
-        yield click.style(f"  waits for:   reconciler approve {one.ref}", fg="magenta") + f"  ({detail.pending['why']})"
+        why = plain(str(detail.pending["why"]))
+        yield click.style(f"  waits for:   reconciler approve {one.ref}", fg="magenta") + f"  ({why})"
     if detail.vanished_at:
-        yield f"  vanished:    {detail.vanished_why}"
+        yield f"  vanished:    {plain(detail.vanished_why)}"
     yield "conditions:"
     rows = [
         (entry.type, entry.status, entry.reason, ago(entry.last_transition), shown(entry.message))
@@ -276,7 +279,7 @@ def _change_lines(change: ChangeView) -> Iterator[str]:
     took = format_duration(change.duration)
     verdict = change.verdict or "running"
     yield f"{_moment(change.started_at)}  run {change.run}  {change.action}  {verdict}  ({took})  by {change.actor}"
-    yield f"    why: {change.why}" + (f"  [{change.revision[:12]}]" if change.revision else "")
+    yield f"    why: {plain(change.why)}" + (f"  [{change.revision[:12]}]" if change.revision else "")
     if change.message:
         yield f"    {shown(change.message)}"
     for step in change.steps:
@@ -296,9 +299,3 @@ def _event_json(event: Any) -> str:
 
 def _moment(seconds: float | None) -> str:
     return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _safe(text: str) -> str:
-    """Captured output may hold terminal sequences; what it shows must stay text."""
-    lines = text.splitlines()
-    return "\n".join("".join(char if char.isprintable() or char == "\t" else "·" for char in line) for line in lines)

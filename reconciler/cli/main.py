@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 import click
 
@@ -55,6 +56,20 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Errors become a message and an exit code here, where it is known whether colours are wanted."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except BrokenPipeError:
+            from reconciler.cli.render import close_output  # noqa: PLC0415 - only then
+
+            close_output()
+            return 0
+        except Exception as error:  # noqa: BLE001 - the last place where anything can be told to people
+            return report(error)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """From the table, so that `--help` imports nothing."""
@@ -110,33 +125,36 @@ def run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.Abort:
-        click.echo("interrupted", err=True)
+    except click.Abort as end:
+        from reconciler.cli.session import NotConfirmed  # noqa: PLC0415 - --help does not need it
+
+        click.echo("nothing was changed" if isinstance(end, NotConfirmed) else "interrupted", err=True)
         return INTERRUPTED_CODE
     except click.ClickException as error:
         error.show()
         return USAGE_CODE if isinstance(error, click.UsageError) else 1
-    except BrokenPipeError:
-        # whoever read our output has enough; nothing more can be written, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # of the last words, which nobody read
+        from reconciler.cli.render import close_output  # noqa: PLC0415 - only then
+
+        close_output()
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED_CODE
-    except Exception as error:  # noqa: BLE001 - the last place where anything can be told to people
-        return _report(error)
 
 
-def _report(error: Exception) -> int:
-    """One message; the traceback only with -vvv."""
+def report(error: Exception) -> int:
+    """Tell of an error on stderr; its exit code. One message; the traceback only with -vvv."""
+    from reconciler.cli.render import plain  # noqa: PLC0415 - --help needs no rendering
+
     if "-vvv" in sys.argv:
         import traceback  # noqa: PLC0415 - only when asked for
 
         traceback.print_exc()
     if isinstance(error, ReconcilerError):
-        click.secho(f"error: {error.message}", fg="red", err=True)
+        click.secho(f"error: {plain(error.message)}", fg="red", err=True)
         click.echo(f"       ({error.reason})", err=True)
         return error.exit_code
-    click.secho(f"internal error: {type(error).__name__}: {error}", fg="red", err=True)
+    click.secho(plain(f"internal error: {type(error).__name__}: {error}"), fg="red", err=True)
     click.echo("       this is a mistake of ours; -vvv before the command shows where", err=True)
     return 1
 

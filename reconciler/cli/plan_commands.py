@@ -34,7 +34,7 @@ class Ask:
 
 def planning_options(function: Any) -> Any:
     """The options that every planning command has."""
-    function = click.option("--max-deletes", type=int, metavar="N", help="Allow up to N deletes and replaces.")(
+    function = click.option("--max-deletes", type=click.IntRange(0), metavar="N", help="Allow up to N deletes and replaces.")(
         function
     )
     function = click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")(function)
@@ -51,8 +51,10 @@ def look(reconciler: Reconciler, workspace: Workspace, ask: Ask) -> Looked:
 
 def show_problems(workspace: Workspace) -> int:
     """Print what is wrong with the specs to stderr; how many problems there are."""
+    from reconciler.cli.render import plain  # noqa: PLC0415 - --help renders nothing
+
     for problem in workspace.problems:
-        click.secho(str(problem), fg="red", err=True)
+        click.secho(plain(str(problem)), fg="red", err=True)
     return len(workspace.problems)
 
 
@@ -107,17 +109,16 @@ def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **as
     Example:
       reconciler diff specs/ || echo "drift"
     """
+    from reconciler.cli.main import report  # noqa: PLC0415 - main imports us
     from reconciler.cli.render import change_lines  # noqa: PLC0415 - --help renders nothing
-    from reconciler.errors import ReconcilerError  # noqa: PLC0415
 
     try:
         with session.engine("diff", variables) as (runtime, reconciler):
             workspace = session.workspace(runtime, session.specs(specs))
             problems = show_problems(workspace)
             found = look(reconciler, workspace, Ask(**_ask(asked))).plan
-    except ReconcilerError as error:
-        click.secho(f"error: {error.message}", fg="red", err=True)
-        return max(error.exit_code, 2)
+    except Exception as error:  # noqa: BLE001 - whatever it is, 1 would say that there are differences
+        return max(report(error), 2)
     differing = [change for change in found.changes if change.diffs or change.action is not Action.NOOP]
     for change in differing:
         for line in change_lines(change, steps=False):
@@ -147,7 +148,7 @@ def _print(found: Plan, output: str, source: str) -> None:
 
 def _show_file(path: Path, output: str) -> int:
     """A plan file can be looked at, also when it is stale."""
-    from reconciler.cli.render import shown  # noqa: PLC0415 - not for JSON
+    from reconciler.cli.render import plain, shown  # noqa: PLC0415 - not for JSON
     from reconciler.engine.plan_format import read_file  # noqa: PLC0415 - only for a file
 
     document = read_file(path)
@@ -155,8 +156,8 @@ def _show_file(path: Path, output: str) -> int:
         click.echo(json.dumps(document, indent=2))
         return 0
     for change in document["changes"]:
-        click.echo(f"{change['ref']}  {change['action']}  {change['place']}\n    why: {change['why']}")
+        click.echo(plain(f"{change['ref']}  {change['action']}  {change['place']}\n    why: {change['why']}"))
         for entry in change["diffs"]:
-            click.echo(f"    {entry['path']}: {shown(entry['before'])} -> {shown(entry['after'])}")
+            click.echo(f"    {plain(entry['path'])}: {shown(entry['before'])} -> {shown(entry['after'])}")
     click.echo(document["summary"])
     return 0

@@ -1,7 +1,7 @@
 """What `apply` prints while it runs: plain lines, a live display on a terminal, or a stream of JSON objects.
 
-The JSON stream has one object a line with a stable `type`: `version`, `change_started`, `step_started`, `step_ended`,
-`change_ended`, `recap`. `docs/json-stream.md` describes the fields.
+The JSON stream has one object a line with a stable `type`: `version`, `plan`, `change_started`, `step_started`,
+`step_ended`, `change_ended`, `recap`. `docs/json-stream.md` describes the fields.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, Self
 import click
 
 from reconciler import __version__
-from reconciler.cli.render import recap_lines, verdict_text
+from reconciler.cli.render import close_output, plain, recap_lines, shown, verdict_text
 from reconciler.engine.listener import Listener
+from reconciler.engine.plan_format import to_json
 from reconciler.model.duration import format_duration
 from reconciler.model.plan import Change, Plan, PlannedStep
 from reconciler.model.result import Result, StepOutcome, recap
@@ -39,6 +40,9 @@ class Reporter(Listener):
     ) -> None:
         """Nothing to take down."""
 
+    def planned(self, plan: Plan) -> None:
+        """Nothing: people have seen the plan, or did not ask for it."""
+
     def step_started(self, change: Change, step: PlannedStep) -> None:
         """Note when, and say which step of how many."""
         self._started[(str(change.ref), step.name)] = time.monotonic()
@@ -50,12 +54,12 @@ class Reporter(Listener):
         """Say how it ended and how long it took."""
         took = time.monotonic() - self._started.pop((str(change.ref), step.name), time.monotonic())
         text = f"{change.ref}: {step.title}: {outcome.value} ({format_duration(took)})"
-        self.line(f"{text}\n    {message}" if message else text)
+        self.line(f"{text}\n    {plain(message)}" if message else text)
 
     def change_ended(self, result: Result) -> None:
         """The verdict."""
         took = format_duration(result.duration)
-        self.line(f"{result.change.ref}: {verdict_text(result.verdict)}: {result.message} ({took})")
+        self.line(f"{result.change.ref}: {verdict_text(result.verdict)}: {plain(result.message)} ({took})")
 
     def recap(self, results: Iterable[Result], plan: Plan) -> None:
         """The last words: what was held back, then counts a target."""
@@ -67,14 +71,18 @@ class Reporter(Listener):
                 "unreachable",
                 "skipped",
             ):
-                self.line(f"{result.change.ref}: {verdict_text(result.verdict)}: {result.message} [{result.reason}]")
+                text = f"{verdict_text(result.verdict)}: {plain(result.message)} [{result.reason}]"
+                self.line(f"{result.change.ref}: {text}")
         for line in recap_lines(recap(listed)):
             self.line(line)
 
     def line(self, text: str) -> None:
         """One line to stdout, whole, also from many threads."""
         with self._lock:
-            click.echo(text)
+            try:
+                click.echo(text)
+            except BrokenPipeError:  # nobody reads any more; what was begun is finished all the same
+                close_output()
 
 
 class JsonReporter(Reporter):
@@ -83,6 +91,10 @@ class JsonReporter(Reporter):
     def __enter__(self) -> Self:
         self.emit({"type": "version", "version": __version__, "format": "reconciler.dev/stream/v1"})
         return self
+
+    def planned(self, plan: Plan) -> None:
+        """What is about to be done."""
+        self.emit({"type": "plan", "plan": to_json(plan)})
 
     def change_started(self, change: Change) -> None:
         """A change begins."""
@@ -156,7 +168,7 @@ class TerminalReporter(Reporter):
         """Move the bar within the step."""
         name = str(change.ref)
         if name in self._bars:
-            text = f"{step.title}: {message}" if message else step.title
+            text = f"{step.title}: {shown(message)}" if message else step.title
             self._progress.update(self._bars[name], completed=self._done[name] + step.weight * percent / 100, step=text)
 
     def step_ended(self, change: Change, step: PlannedStep, outcome: StepOutcome, message: str) -> None:
@@ -188,7 +200,8 @@ class TerminalReporter(Reporter):
 
 
 def make_reporter(output: str) -> Reporter:
-    """JSON when asked for, bars on a terminal, lines otherwise."""
+    """JSON when asked for, bars on a terminal that may have colours, lines otherwise."""
     if output == "json":
         return JsonReporter()
-    return TerminalReporter() if sys.stdout.isatty() else Reporter()
+    colored = click.get_current_context().color is not False
+    return TerminalReporter() if colored and sys.stdout.isatty() else Reporter()

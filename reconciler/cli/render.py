@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -52,14 +54,14 @@ def change_lines(change: Change, *, steps: bool = True) -> Iterator[str]:
     """One change: what, where, why, differences, steps, and what stands in its way."""
     sign, color = _SIGNS[change.action]
     head = f"{sign} {change.ref}  {change.action.value}"
-    yield click.style(head, fg=color, bold=True) + click.style(f"  {change.resource.source}", dim=True)
-    yield f"    why: {change.why}"
+    yield click.style(head, fg=color, bold=True) + click.style(f"  {plain(str(change.resource.source))}", dim=True)
+    yield f"    why: {plain(change.why)}"
     yield from diff_lines(change.diffs)
     if steps and change.steps:
         yield "    steps: " + ", ".join(f"{step.name} ({step.preview})" for step in change.steps)
     if change.obstacle is not None:
         obstacle = change.obstacle
-        yield click.style(f"    {obstacle.kind}: {obstacle.message} [{obstacle.reason}]", fg="magenta")
+        yield click.style(f"    {obstacle.kind}: {plain(obstacle.message)} [{obstacle.reason}]", fg="magenta")
 
 
 def diff_lines(diffs: Iterable[FieldDiff]) -> Iterator[str]:
@@ -78,6 +80,16 @@ def shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
     text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
+
+
+def plain(text: str) -> str:
+    """Text of somebody else's with `·` for every control character but tab and newline: it stays text on a terminal."""
+    return "".join(char if char.isprintable() or char in "\t\n" else "·" for char in text)
+
+
+def close_output() -> None:
+    """Whoever read our output has enough: from now on it goes nowhere, so that nothing fails for it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def recap_lines(counts: dict[str, dict[Verdict, int]]) -> Iterator[str]:

@@ -23,21 +23,36 @@ def sandbox() -> None:
 @sandbox.command()
 @click.pass_obj
 def serve(session: Session) -> None:
-    """Serve in the foreground, until ended."""
+    """Serve in the foreground, until ended.
+
+    \b
+    Example:
+      reconciler sandbox serve
+    """
     _pass_on(session, "serve")
 
 
 @sandbox.command()
 @click.pass_obj
 def stop(session: Session) -> None:
-    """End the process; its clusters keep their state."""
+    """End the process; its clusters keep their state.
+
+    \b
+    Example:
+      reconciler sandbox stop
+    """
     _pass_on(session, "stop")
 
 
 @sandbox.command()
 @click.pass_obj
 def status(session: Session) -> None:
-    """Whether it runs, and which clusters it serves."""
+    """Whether it runs, and which clusters it serves.
+
+    \b
+    Example:
+      reconciler sandbox status
+    """
     _pass_on(session, "status")
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from reconciler.store.database import Database
 
 LEASE_WAIT = 10.0  # a daemon that works on the same resource is usually done by then
+
+
+class NotConfirmed(click.Abort):
+    """Somebody was asked, and said no."""
 
 
 class Session:
@@ -45,7 +51,11 @@ class Session:
         """The spec folder: the argument, else the setting, else none."""
         if argument is not None:
             path = Path(argument)
-            if not path.exists():
+            try:
+                is_there = path.exists()
+            except (OSError, ValueError):  # a name that no file can have
+                is_there = False
+            if not is_there:
                 raise UsageError("NoSuchSpecs", f"{argument}: no such file or folder")
             return path
         return Path(self.settings.specs) if self.settings.specs else None

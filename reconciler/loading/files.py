@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,7 +189,7 @@ class FileReader:
         except YamlError as error:
             state.problems = (state.problem(error.message, error.line, error.column),)
             return
-        if not content.strip():
+        if not content.removeprefix(codecs.BOM_UTF8).strip():
             # Editors truncate before they write: no content at all is never taken for "nothing is wanted".
             state.problems = (
                 state.problem("is empty: to want nothing, delete the file or leave a comment in it", 1, 1),

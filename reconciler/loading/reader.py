@@ -16,7 +16,6 @@ expanded: 10 MB, 100,000 nodes and 64 levels a file.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ class Document:
 
 def read_documents(content: bytes) -> list[Document]:
     """The documents of a file, empty ones left out. Raises YamlError for what is broken or not allowed."""
-    content = _checked(content)
+    _check_encoding(content)
     try:
         return _Builder(content).documents()
     except yaml.YAMLError as error:
@@ -88,7 +87,7 @@ def read_places(content: bytes) -> list[Places]:
 
     A second pass, made only once something is wrong, so that correct files do not pay for positions.
     """
-    next_event = _parser(_checked(content))
+    next_event = _parser(content)
     places: list[Places] = []
     while (event := next_event()) is not None:
         if isinstance(event, DocumentStartEvent):
@@ -124,17 +123,15 @@ def _number(text: str, *, is_integer: bool) -> int | float:
     return value
 
 
-def _checked(content: bytes) -> bytes:
-    """Without its byte order mark. Raises YamlError for what is too large or not UTF-8."""
+def _check_encoding(content: bytes) -> None:
+    """Raise YamlError for what is too large or not UTF-8: the parser alone would accept UTF-16 as well."""
     if len(content) > MAX_BYTES:
         raise YamlError(f"has {len(content):,} bytes, more than {MAX_BYTES:,}", 1, 1)
-    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         bad = content[error.start]
         raise YamlError(f"is not UTF-8: byte 0x{bad:02x}", *place_of(content, error.start)) from error
-    return content
 
 
 def _parser(content: bytes) -> Callable[[], Event | None]:

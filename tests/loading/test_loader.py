@@ -71,11 +71,13 @@ def test_everything_wrong_in_a_file_is_reported_at_once(specs: Specs) -> None:
 
 def test_an_empty_file_is_a_problem_and_a_comment_is_not(specs: Specs) -> None:
     specs.write("empty.yaml", " \n")
+    specs.write("mark.yaml", b"\xef\xbb\xbf")
     specs.write("comment.yaml", "# nothing wanted yet\n")
 
     result = specs.load()
 
-    assert messages(result) == ["empty.yaml:1:1: is empty: to want nothing, delete the file or leave a comment in it"]
+    expected = ":1:1: is empty: to want nothing, delete the file or leave a comment in it"
+    assert messages(result) == [f"empty.yaml{expected}", f"mark.yaml{expected}"]
 
 
 @pytest.mark.parametrize("text", ["- a\n", "just text\n", "5\n"])

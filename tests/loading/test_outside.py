@@ -182,6 +182,14 @@ def test_a_secret_written_into_a_document_is_refused_and_not_shown(specs: Specs,
     assert VALUE not in repr(result)
 
 
+def test_a_secret_written_into_a_document_is_answered_with_what_to_write(specs: Specs) -> None:
+    specs.write("a.yaml", vault(f"token: {VALUE}"))
+
+    assert specs.problem() == (
+        "a.yaml:5:3: spec.token: a secret never stands in a document: write {fromEnv: NAME} or {fromFile: path}"
+    )
+
+
 def test_a_secret_appears_in_nothing_that_a_load_returns(specs: Specs, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     specs.write("a.yaml", vault("token: {fromEnv: APP_TOKEN}"))

@@ -132,6 +132,7 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 
 def test_a_byte_order_mark_is_skipped() -> None:
     assert read(b"\xef\xbb\xbfa: 1\n") == {"a": 1}
+    assert read(b"\xef\xbb\xbf---\na: 1\n") == {"a": 1}
 
 
 def test_documents_keep_their_number_and_first_line() -> None:

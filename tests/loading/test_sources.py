@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from reconciler.loading.loader import DirectorySource, Loader, LoadOptions
-from reconciler.loading.sources import SourceError, read_regular
+from reconciler.loading.sources import SourceError, read_regular, trusted_signature
 from tests.loading.conftest import Specs, messages, ref, widget
 from tests.loading.kinds_for_tests import KINDS
 
@@ -229,6 +231,18 @@ def test_a_fifo_is_a_problem_at_once(specs: Specs) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_fifo_swapped_in_while_a_file_is_opened_does_not_block(specs: Specs, monkeypatch: pytest.MonkeyPatch) -> None:
+    regular = specs.write("regular.yaml", "a: 1\n").stat()
+    os.mkfifo(specs.root / "a.yaml")
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: regular)
+    signal.alarm(10)  # ends the test run rather than to hang it
+    try:
+        with pytest.raises(SourceError, match="is not a regular file"):
+            read_regular(str(specs.root / "a.yaml"), 100)
+    finally:
+        signal.alarm(0)
+
+
 def test_devices_and_sockets_are_problems(specs: Specs) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(specs.root / "s.yaml"))
@@ -293,6 +307,26 @@ def test_a_name_with_control_characters_cannot_disturb_a_terminal(specs: Specs) 
     specs.write("a\x1b[31m\n.yaml", "x: [")
 
     assert all(problem.path.isprintable() for problem in specs.load().problems)
+
+
+@pytest.mark.parametrize(
+    ("modified", "changed", "is_trusted"),
+    [
+        (-1_000_000_001, -1_000_000_001, True),
+        (-10_000_001, -10_000_001, False),  # younger than a tick of a slow clock may be
+        (-1_000_000_001, -10_000_001, False),
+        (-1_000_000_000, -1_000_000_000, False),  # whole seconds: the file system may know no finer ones
+        (-5_000_000_000, -5_000_000_000, True),
+        (1_000_000_001, -1_000_000_001, False),
+    ],
+)
+def test_times_are_trusted_only_when_another_edit_would_leave_others(
+    tmp_path: Path, modified: int, changed: int, is_trusted: bool
+) -> None:
+    now = 1_700_000_000_000_000_000
+    status = SimpleNamespace(st_mtime_ns=now + modified, st_ctime_ns=now + changed, st_size=1, st_ino=2, st_dev=3)
+
+    assert (trusted_signature(status, now) is not None) is is_trusted  # type: ignore[arg-type]
 
 
 def test_two_edits_within_one_tick_of_the_clock_are_both_seen(specs: Specs) -> None:

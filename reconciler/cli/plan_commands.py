@@ -34,9 +34,9 @@ class Ask:
 
 def planning_options(function: Any) -> Any:
     """The options that every planning command has."""
-    function = click.option("--max-deletes", type=click.IntRange(0), metavar="N", help="Allow up to N deletes and replaces.")(
-        function
-    )
+    function = click.option(
+        "--max-deletes", type=click.IntRange(0), metavar="N", help="Allow up to N deletes and replaces."
+    )(function)
     function = click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")(function)
     return variables_option(selection_options(function))
 
@@ -110,7 +110,7 @@ def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **as
       reconciler diff specs/ || echo "drift"
     """
     from reconciler.cli.main import report  # noqa: PLC0415 - main imports us
-    from reconciler.cli.render import change_lines  # noqa: PLC0415 - --help renders nothing
+    from reconciler.cli.render import change_lines, plain  # noqa: PLC0415 - --help renders nothing
 
     try:
         with session.engine("diff", variables) as (runtime, reconciler):
@@ -123,9 +123,13 @@ def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **as
     for change in differing:
         for line in change_lines(change, steps=False):
             click.echo(line)
+    unseen = [change for change in found.changes if change.obstacle is not None and change.obstacle.kind == "unknown"]
+    for change in unseen:
+        assert change.obstacle is not None
+        click.echo(plain(f"{change.ref}: {change.obstacle.message} [{change.obstacle.reason}]"), err=True)
     if problems:
         return 2
-    if exit_codes.of_plan(found, detailed=False):
+    if unseen:
         return exit_codes.UNKNOWN
     return 1 if differing else 0
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import delete, insert
 
 from reconciler.engine.runtime import Runtime
-from reconciler.errors import SpecError
+from reconciler.errors import SpecError, UsageError
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.store import resources as store
@@ -217,11 +217,11 @@ def _problem_row(problem: Problem, now: float) -> dict[str, object]:
 
 
 def matching(refs: Iterable[ResourceRef], patterns: Iterable[str]) -> list[ResourceRef]:
-    """The refs that match one of the `Kind/name` globs. Raises SpecError when none does."""
+    """The refs that match one of the `Kind/name` globs. Raises UsageError when none does."""
     from fnmatch import fnmatchcase  # noqa: PLC0415 - only for a selection
 
     listed = list(patterns)
     found = [ref for ref in refs if any(fnmatchcase(str(ref), one if "/" in one else f"*/{one}") for one in listed)]
     if not found:
-        raise SpecError("NothingSelected", f"nothing matches {', '.join(listed)}")
+        raise UsageError("NothingSelected", f"nothing matches {', '.join(listed)}")
     return found

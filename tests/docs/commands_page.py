@@ -83,7 +83,8 @@ def _value(option: click.Option) -> str:
     if isinstance(option.type, click.Choice):
         return "|".join(option.type.choices)
     if isinstance(option.type, click.IntRange):
-        return f"{option.metavar or 'N'} ({option.type.min} to {option.type.max})"
+        most = f"to {option.type.max}" if option.type.max is not None else "or more"
+        return f"{option.metavar or 'N'} ({option.type.min} {most})"
     return option.metavar or option.type.name.upper()
 
 

@@ -12,7 +12,7 @@ from place import Place, entry
 
 from reconciler.engine.wiring import open_workspace
 from reconciler.engine.workspace import Workspace, matching
-from reconciler.errors import SpecError
+from reconciler.errors import UsageError
 from reconciler.loading.loader import resource_from_document
 from reconciler.model.plan import Action
 from reconciler.model.resource import ResourceRef
@@ -273,5 +273,5 @@ def test_a_selection_is_a_glob_of_kind_and_name(pattern: str, names: list[str]) 
 
 
 def test_a_selection_that_matches_nothing_is_an_error() -> None:
-    with pytest.raises(SpecError, match="nothing matches Entry/x, y"):
+    with pytest.raises(UsageError, match="nothing matches Entry/x, y"):
         matching([ref("one")], ["Entry/x", "y"])

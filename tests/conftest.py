@@ -82,11 +82,13 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, fresh_database: Path) -> Place:
+def place(tmp_path: Path, fresh_database: Path) -> Iterator[Place]:
     """A home, specs and a live system."""
     from place import Place
 
-    return Place(tmp_path, fresh_database)
+    made = Place(tmp_path, fresh_database)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLostError
-from reconciler.store import journal, leases
+from reconciler.store import leases
 from reconciler.store.leases import Lease
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Service:
         )
 
     def _start(self, watcher: Watcher | None) -> None:
-        journal.close_runs_of_the_dead(self._runtime.database)
+        self._reconciler.recover()
         self._worker.start()
         if watcher is not None:
             watcher.start()

@@ -60,6 +60,17 @@ class Executor:
         run.listener.change_ended(result)
         return result
 
+    def recover(self) -> None:
+        """End and close what dead holders left open, also of resources for which nothing is to be done any more."""
+        with self._runtime.database.read() as connection:
+            refs = journal.left_open(connection)
+        for ref in refs:
+            try:
+                with self._keeper.holding(lambda ref=ref: self._acquire_now(ref)) as lease:  # type: ignore[misc]  # binds it
+                    self._end_orphans(lease, ref)
+            except (LeaseHeldError, LeaseLostError):
+                continue  # somebody works on it
+
     def stop(self) -> bool:
         """Start no further step. False when that was said before."""
         if self._runtime.stopping.is_set():
@@ -71,11 +82,13 @@ class Executor:
         until = time.monotonic() + run.lease_wait
         while True:
             try:
-                ttl = self._runtime.settings.lease_ttl
-                return leases.acquire(self._runtime.database, str(ref), self._runtime.owner, ttl)
+                return self._acquire_now(ref)
             except LeaseHeldError:
                 if time.monotonic() >= until or self._runtime.stopping.wait(0.2):
                     raise
+
+    def _acquire_now(self, ref: ResourceRef) -> Lease:
+        return leases.acquire(self._runtime.database, str(ref), self._runtime.owner, self._runtime.settings.lease_ttl)
 
     def _under_lease(self, run: Run, change: Change, lease: Lease) -> Result:
         self._end_orphans(lease, change.ref)
@@ -84,7 +97,9 @@ class Executor:
         is_newer = record is not None and record.resource.generation > change.resource.generation
         is_planned = current.fingerprint == change.fingerprint or _refines(change, current)
         if is_newer or current.obstacle is not None or not is_planned:
-            return self._moved(run, lease, change, current)
+            result = _moved(change, current)
+            record_result(self._runtime, lease, _outcome(run, result, record))
+            return result
         run.listener.change_started(current)
         runner = StepRunner(self._runtime, run, current, journal.start_change(lease, run.id, current), lease)
         seen = None
@@ -98,7 +113,7 @@ class Executor:
             if not isinstance(error, ReconcilerError):
                 log.exception("%s failed unexpectedly", change.ref)
             result = result_of(current, error, runner.outcomes)
-        record_result(self._runtime, lease, _outcome(run, result, seen), runner.change_id, run.id)
+        record_result(self._runtime, lease, _outcome(run, result, record, seen), runner.change_id, run.id)
         return result
 
     def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
@@ -123,24 +138,6 @@ class Executor:
         judgement = Judgement(self._runtime.kinds, run.prune, approvals=approvals, key=self._runtime.key)
         return decide(judgement, change.ref, None if vanished else change.resource, record, observation)
 
-    def _moved(self, run: Run, lease: Lease, change: Change, current: Change) -> Result:
-        """Between plan and apply the world moved: maybe to where we wanted it, otherwise it has to be planned anew."""
-        obstacle = current.obstacle
-        if current.action is Action.NOOP and obstacle is None:
-            result = Result(current, "ok", "AsDesired", "already as desired")
-        elif obstacle is not None and obstacle.kind == "unknown":
-            verdict: Verdict = "unreachable" if obstacle.reason == "Unreachable" else "unknown"
-            result = Result(current, verdict, obstacle.reason, obstacle.message)
-        elif obstacle is not None:
-            verdict = "skipped" if obstacle.kind == "suspended" else "blocked"
-            result = Result(replace(change, obstacle=obstacle), verdict, obstacle.reason, obstacle.message)
-        else:
-            message = "what the plan was computed from has moved; plan again"
-            blocked = replace(change, obstacle=Obstacle("blocked", "Moved", message))
-            result = Result(blocked, "blocked", "Moved", message, retry_after=0.0)
-        record_result(self._runtime, lease, _outcome(run, result, None))
-        return result
-
     def _verify(self, change: Change, record: Record | None) -> Observation:
         """Look again after the last step: only what is seen counts as applied."""
         observation = self._observer.observe([change.resource])[change.ref]
@@ -162,11 +159,34 @@ class Executor:
         return observation
 
 
+def _moved(change: Change, current: Change) -> Result:
+    """Between plan and apply the world moved: maybe to where we wanted it, otherwise it has to be planned anew."""
+    obstacle = current.obstacle
+    if current.action is Action.NOOP and obstacle is None:
+        return Result(current, "ok", "AsDesired", "already as desired")
+    if obstacle is not None and obstacle.kind == "unknown":
+        verdict: Verdict = "unreachable" if obstacle.reason == "Unreachable" else "unknown"
+        return Result(current, verdict, obstacle.reason, obstacle.message)
+    if obstacle is not None:
+        verdict = "skipped" if obstacle.kind == "suspended" else "blocked"
+        return Result(replace(change, obstacle=obstacle), verdict, obstacle.reason, obstacle.message)
+    message = "what the plan was computed from has moved; plan again"
+    blocked = replace(change, obstacle=Obstacle("blocked", "Moved", message))
+    return Result(blocked, "blocked", "Moved", message, retry_after=0.0)
+
+
 def _refines(planned: Change, current: Change) -> bool:
     """A change that could not be looked at when it was planned may turn out to be an update to the planned state."""
     return planned.conditional and current.action in (Action.CREATE, Action.UPDATE)
 
 
-def _outcome(run: Run, result: Result, seen: Observation | None) -> Outcome:
-    """What is to be stored: a change that was made says nothing about what is wrong with the document."""
-    return Outcome(result.change, result, run.problem_of(result.change.ref), seen.unhealthy if seen else "")
+def _outcome(run: Run, result: Result, record: Record | None, seen: Observation | None = None) -> Outcome:
+    """What is to be stored. record: as it was before the last look, so that it says which request that look answers."""
+    ref = result.change.ref
+    return Outcome(
+        result.change,
+        result,
+        problem=run.problem_of(ref),  # a change that was made does not mend the document
+        unhealthy=seen.unhealthy if seen else "",
+        answered=record.requested if record else "",
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.executor import Executor
@@ -42,11 +42,12 @@ class PlanRules:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A plan and the observations that it was computed from."""
+    """A plan and the observations that it was computed from. requests: tokens that waited before it began."""
 
     plan: Plan
     observations: Mapping[ResourceRef, Observation]
     options: PlanOptions
+    requests: Mapping[ResourceRef, str] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -87,14 +88,26 @@ class Reconciler:
         if any(change.action.destroys for change in plan.changes):
             world, options = self._widened(workspace, world, options)
             plan = make_plan(world, options)
-        return Looked(plan, observations, options)
+        requests = {ref: records[ref].requested for ref in scope if ref in records and records[ref].requested}
+        return Looked(plan, observations, options, requests)
+
+    def recover(self) -> None:
+        """Close what processes that died left open in the journal, and end what they left running."""
+        self.executor.recover()
+        journal.close_runs_of_the_dead(self.runtime.database)
 
     def settle(self, workspace: Workspace, looked: Looked) -> None:
         """Store what a plan found about everything for which no step is to run."""
+        seen, requests = looked.observations, looked.requests
         record_outcomes(
             self.runtime,
             (
-                Outcome(change, None, workspace.problem_of(change.ref), _unhealthy(looked.observations.get(change.ref)))
+                Outcome(
+                    change,
+                    problem=workspace.problem_of(change.ref),
+                    unhealthy=seen[change.ref].unhealthy if change.ref in seen else "",
+                    answered=requests.get(change.ref, ""),
+                )
                 for change in looked.plan.changes
                 if not change.is_effective
             ),
@@ -184,10 +197,6 @@ def _look_at(workspace: Workspace, records: Mapping[ResourceRef, Record], ref: R
     if resource is None or ref in workspace.frozen or resource.lifecycle.suspend:
         return None
     return None if record is not None and record.suspended else resource
-
-
-def _unhealthy(observation: Observation | None) -> str:
-    return observation.unhealthy if observation is not None else ""
 
 
 def _run_state(results: Iterable[Result]) -> str:

@@ -20,7 +20,17 @@ from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
 from reconciler.store.database import Database
 from reconciler.store.leases import Lease, Owner, boot_id, is_dead
-from reconciler.store.tables import approvals, changes, consumed_plans, processes, runs, statuses, step_logs, steps
+from reconciler.store.tables import (
+    approvals,
+    changes,
+    consumed_plans,
+    leases,
+    processes,
+    runs,
+    statuses,
+    step_logs,
+    steps,
+)
 
 INTERRUPTED = "Interrupted"
 
@@ -173,6 +183,15 @@ def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
             connection.execute(update(steps).where(still_open).values(unconfirmed))
             end_change(connection, change_id, "unknown", INTERRUPTED, message, now)
         return open_ids
+
+
+def left_open(connection: Connection) -> list[ResourceRef]:
+    """Resources with a lease, a process or a change that has no end: somebody works on them, or died doing so."""
+    unended = connection.execute(select(changes.c.kind, changes.c.name).where(changes.c.verdict == "")).all()
+    names = {*connection.execute(select(processes.c.lease)).scalars()}
+    names.update(connection.execute(select(leases.c.name).where(leases.c.owner != "")).scalars())
+    held = {ResourceRef.parse(name) for name in names if "/" in name}  # and not the daemon's
+    return sorted(held | {ResourceRef(row.kind, row.name) for row in unended})
 
 
 def close_runs_of_the_dead(database: Database) -> int:

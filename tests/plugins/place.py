@@ -50,6 +50,7 @@ class Place:
         self.specs = root / "specs"
         self.live = root / "live.json"
         self.settings: dict[str, Any] = {}
+        self._started: list[subprocess.Popen[str]] = []
         self.home.mkdir(mode=0o700)
         self.specs.mkdir()
         if template is not None:
@@ -112,7 +113,7 @@ class Place:
     ) -> subprocess.Popen[str]:
         """Start the command line. stop: a moment of `stopping.py` at which it stops itself."""
         program = [str(STOPPING), stop] if stop else ["-m", "reconciler.cli.main"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -121,6 +122,14 @@ class Place:
             text=True,
             cwd=self.root,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill what a failed test left running."""
+        for process in self._started:
+            if process.returncode is None:
+                kill(process)
 
     def apply(self, *arguments: str | Path, code: int | None = 0, env: Mapping[str, str] | None = None) -> Ran:
         """`reconciler apply` of the specs, without asking."""

@@ -1,0 +1,64 @@
+"""What a command does not use it does not import: start-up is most of the time of a short command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from place import Place, entry
+
+LIGHT = ("sqlalchemy", "kubernetes", "alembic", "structlog", "rich", "jinja2", "jsonschema", "paramiko", "flask")
+STORED = (
+    "kubernetes", "starlette", "flask", "uvicorn", "alembic", "paramiko", "watchdog", "prometheus_client", "structlog",
+)  # fmt: skip
+_SCRIPT = """
+import os, sys
+from reconciler.cli.main import run
+code = run(sys.argv[1:])
+sys.stdout.flush()
+os.write(2, ("\\nMODULES " + " ".join(sys.modules)).encode())
+sys.exit(code)
+"""
+
+
+def imported(place: Place, *arguments: str | Path, code: int = 0) -> set[str]:
+    """The modules that a command ends with."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *map(str, arguments)],
+        env=place.environ,
+        cwd=place.root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return set(done.stderr.rpartition("MODULES ")[2].split())
+
+
+def test_commands_that_look_at_nothing_import_next_to_nothing(place: Place) -> None:
+    place.write("a.yaml", entry("one"))
+    for arguments in (["--help"], ["plan", "--help"], ["validate", place.specs], ["schema", "Entry"]):
+        assert imported(place, *arguments) & set(LIGHT) == set(), arguments
+
+
+def test_templates_are_imported_for_a_document_that_has_one(place: Place) -> None:
+    place.write("a.yaml", entry("one", text="{{ greeting }}"))
+    assert imported(place, "validate", place.specs, "-e", "greeting=hello") & set(LIGHT) == {"jinja2"}
+
+
+def test_messages_about_schemas_are_imported_for_an_invalid_document(place: Place) -> None:
+    place.write("a.yaml", entry("one", text=5))
+    assert imported(place, "validate", place.specs, code=1) & set(LIGHT) == {"jsonschema"}
+
+
+@pytest.mark.parametrize("command", ["plan", "get"])
+def test_commands_on_the_store_import_neither_daemon_nor_clients(place: Place, command: str) -> None:
+    place.write("a.yaml", entry("one"))
+    arguments = [place.specs] if command == "plan" else []
+    found = imported(place, command, *arguments)
+    assert "sqlalchemy" in found
+    assert found & set(STORED) == set()

@@ -39,9 +39,11 @@ class Pace:
             return spread(result.change.resource.lifecycle.interval, draw_jitter())
         if result.stalled:
             return spread(max(self.unsettled, result.change.resource.lifecycle.interval), draw_jitter())
-        if result.retry_after is not None:
-            return result.retry_after
-        return self.back_off(failures)
+        if result.retry_after is None:
+            return self.back_off(failures)
+        if result.retry_after == 0 and failures > 1:  # at once is for once: what never keeps still is no busy loop
+            return self.back_off(failures - 1)
+        return result.retry_after
 
     def back_off(self, failures: int) -> float:
         """Doubles from `shortest` to `longest`, with jitter so that what failed together is not retried together."""

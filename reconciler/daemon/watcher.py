@@ -34,6 +34,7 @@ class Watcher(FileSystemEventHandler):
         self._last = 0.0
         self._closed = False
         self._watched: tuple[int, int] | None = None
+        self._warned = False
         self._observer = Observer()
         self._thread = threading.Thread(target=self._gather, name="watcher", daemon=True)
 
@@ -95,9 +96,13 @@ class Watcher(FileSystemEventHandler):
         if there is not None:
             try:
                 self._observer.schedule(self, str(self._root), recursive=True)
-            except OSError as error:  # gone again, or the kernel has no watch left; the clock looks at it as well
-                log.warning("%s cannot be watched: %s", self._root, error)
+            except OSError as error:  # gone again, or the kernel has no watch left: then it is looked at all the time
+                if not self._warned:
+                    log.warning("%s cannot be watched, so it is read every %g s: %s", self._root, ROOT_CHECK, error)
+                self._warned = True
                 self._watched = None
+            else:
+                self._warned = False
         return True
 
 

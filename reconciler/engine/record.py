@@ -30,7 +30,7 @@ def record_result(
         if change_id is not None:
             journal.end_change(connection, change_id, result.verdict, result.reason, result.message, now)
         previous = statuses.load(connection, [ref]).get(ref)
-        update = status_update(previous, outcome, now, handled_at=previous.requested_at if previous else "")
+        update = status_update(previous, outcome, now)
         update = _with_applied(update, result, changed=result.verdict == "changed")
         statuses.write(connection, [update], now)
         event = events.Event(
@@ -59,8 +59,7 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
     moved: list[StatusUpdate] = []
     for ref, outcome in found.items():
         before = previous.get(ref)
-        requested = before.requested_at if before else ""
-        update = status_update(before, outcome, now, handled_at=requested)
+        update = status_update(before, outcome, now)
         if outcome.change.action is Action.NOOP and outcome.change.obstacle is None:
             update = _adopted(update, outcome, before)
         if before is not None and _same(before, update):

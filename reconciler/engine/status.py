@@ -23,16 +23,18 @@ class Outcome:
     """What one pass found out about one resource.
 
     change: what was planned. result: how it ended, None when nothing was run. problem: what is wrong with its document
-    ("" when nothing is). unhealthy: why what is there does not work.
+    ("" when nothing is). unhealthy: why what is there does not work. answered: the token of the request that waited
+    when the look began; one that came later is not answered by it.
     """
 
     change: Change
     result: Result | None = None
     problem: str = ""
     unhealthy: str = ""
+    answered: str = ""
 
 
-def status_update(previous: Status | None, outcome: Outcome, now: float, *, handled_at: str = "") -> StatusUpdate:
+def status_update(previous: Status | None, outcome: Outcome, now: float) -> StatusUpdate:
     """The status to store: conditions with their transition times, drift, failures in a row, pending approval."""
     change = outcome.change
     before = {entry.type: entry for entry in previous.conditions} if previous is not None else {}
@@ -53,7 +55,7 @@ def status_update(previous: Status | None, outcome: Outcome, now: float, *, hand
         drift=() if settled else tuple((entry.path, entry.before, entry.after) for entry in change.diffs),
         failures=failures,
         checked_at=now if looked else None,
-        handled_at=handled_at,
+        handled_at=outcome.answered,
         pending=pending,
         protected=change.resource.lifecycle.deletion == "protect" if settled and obstacle is None else None,
     )

@@ -16,7 +16,7 @@ class Record:
     vanished: no source names it any more; vanished_why says where it went. suspended: why it is suspended by hand, ""
     when it is not. ready: its last Ready condition was True; observed_generation: which generation that speaks of.
     touched: steps ran for it since it was last known to be deleted, so something may be there even where nothing was
-    verified.
+    verified. requested: the token of the request for a look that nobody has answered yet, "" for none.
     """
 
     ref: ResourceRef
@@ -29,3 +29,4 @@ class Record:
     ready: bool = False
     touched: bool = False
     observed_generation: int = 0
+    requested: str = ""

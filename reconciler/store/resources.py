@@ -27,6 +27,8 @@ _COLUMNS = (
     statuses.c.observed_generation,
     statuses.c.suspend_since,
     statuses.c.suspend_reason,
+    statuses.c.requested_at,
+    statuses.c.handled_at,
 )
 
 
@@ -265,6 +267,7 @@ def _record(row: Row[Any], resource: Resource) -> Record:
         ready=row.ready == "True",
         touched=bool(row.touched),
         observed_generation=row.observed_generation or 0,
+        requested=(row.requested_at or "") if row.requested_at != row.handled_at else "",
     )
 
 

@@ -175,3 +175,15 @@ def test_a_look_that_hangs_is_given_up_and_told(lab: Lab) -> None:
     told = lab.await_reason("Entry/a", "Unreachable")
     assert "no answer within 0.5 s" in told["message"] or "has not ended yet" in told["message"]
     lab.await_ready("Entry/b")
+
+
+def test_what_never_keeps_still_is_no_busy_loop(lab: Lab) -> None:
+    """Each look sees something else than the plan was made from, so the change is planned anew, at a growing pace."""
+    lab.write("a.yaml", document("Odd", "a", {"text": "x", "breaks": "restless"}, SELDOM))
+    lab.daemon()
+    lab.await_reason("Odd/a", "Moved")
+    before = len(lab.events("Odd/a", "Moved"))
+    time.sleep(3)
+    told = len(lab.events("Odd/a", "Moved")) - before
+    assert told <= 12, f"{told} attempts in three seconds"
+    assert not (lab.root / "odd-a").exists()

@@ -26,6 +26,19 @@ def test_reconcile_looks_now_and_waits_until_that_was_done(lab: Lab) -> None:
     assert status["requested_at"] == status["handled_at"] != ""
 
 
+def test_reconcile_is_not_answered_by_a_look_that_began_before_it(lab: Lab) -> None:
+    """A look is under way that has seen the good state already; then the drift happens, and then the request."""
+    lab.write("a.yaml", document("Odd", "a", {"text": "hello"}, SELDOM))
+    daemon = lab.daemon()
+    lab.await_ready("Odd/a")
+    file = lab.root / "odd-a"
+    lab.write("a.yaml", document("Odd", "a", {"text": "hello", "lingers": 5}, SELDOM))
+    until(lambda: daemon.metric("reconciler_queue_in_work") == 1)
+    file.write_text("spoiled")
+    lab.ok("reconcile", "Odd/a")
+    assert file.read_text() == "hello"
+
+
 def test_reconcile_tells_that_it_did_not_get_well(lab: Lab) -> None:
     lab.write("a.yaml", seldom("a", "one"))
     lab.daemon()

@@ -31,7 +31,11 @@ class Odd:
         "properties": {
             "text": {"type": "string", "description": "What the file says."},
             "seconds": {"type": "number", "description": "How long its first step takes."},
-            "breaks": {"type": "string", "description": "Where it breaks."},
+            "lingers": {"type": "number", "description": "How long a look takes after it has seen what is there."},
+            "breaks": {
+                "type": "string",
+                "description": "Where it breaks, or how it is odd: restless never says the same.",
+            },
         },
     }
 
@@ -52,7 +56,9 @@ class Odd:
             _break(one, "observe")
             if one.spec.get("breaks") == "answer":
                 return None  # type: ignore[return-value]  # the very mistake
-        return {one.ref: Observation(one.ref, _read(context, one), observed_at=context.now()) for one in resources}
+        seen = {one.ref: Observation(one.ref, _read(context, one), observed_at=context.now()) for one in resources}
+        time.sleep(max(float(one.spec.get("lingers", 0)) for one in resources))
+        return seen
 
     def steps(self, change: Change) -> Sequence[Step]:
         _break(change.resource, "steps")
@@ -78,6 +84,8 @@ def _file(context: Context, resource: Resource) -> Path:
 
 
 def _read(context: Context, resource: Resource) -> State:
+    if resource.spec.get("breaks") == "restless":
+        return {"text": f"it is {context.now()}"}
     path = _file(context, resource)
     return {"text": path.read_text()} if path.exists() else None
 

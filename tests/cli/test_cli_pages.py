@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import pages
+import page_tables
 import pytest
 from place import Place, entry
 
@@ -28,8 +28,8 @@ EVENTS = "events -o json"
 
 def described(heading: str) -> dict[str, set[str]]:
     """The types of a stream and their fields, as the page has them."""
-    (rows,) = pages.tables("json-stream.md", heading)
-    return {pages.names(row[0])[0]: set(pages.names(row[1])) for row in rows}
+    (rows,) = page_tables.tables("json-stream.md", heading)
+    return {page_tables.names(row[0])[0]: set(page_tables.names(row[1])) for row in rows}
 
 
 def assert_described(heading: str, stream: Iterable[dict[str, Any]]) -> None:
@@ -42,7 +42,7 @@ def assert_described(heading: str, stream: Iterable[dict[str, Any]]) -> None:
 
 
 def test_the_page_has_every_exit_code_and_its_meaning() -> None:
-    rows = pages.tables("exit-codes.md")[0]
+    rows = page_tables.tables("exit-codes.md")[0]
     assert {int(code): meaning for code, meaning in rows} == exit_codes.TABLE
 
 
@@ -55,10 +55,10 @@ def test_every_error_has_a_code_of_the_table() -> None:
 
 
 def test_the_page_speaks_of_commands_that_exist_and_codes_of_the_table() -> None:
-    rows = [row for table in pages.tables("exit-codes.md")[1:] for row in table]
-    used = [word for row in rows for cell in row for word in pages.names(cell)]
+    rows = [row for table in page_tables.tables("exit-codes.md")[1:] for row in table]
+    used = [word for row in rows for cell in row for word in page_tables.names(cell)]
     assert {word.split()[0] for word in used} <= set(main._COMMANDS)
-    mapping = pages.tables("exit-codes.md", "For who comes from the shell scripts")[0]
+    mapping = page_tables.tables("exit-codes.md", "For who comes from the shell scripts")[0]
     assert [int(row[0]) for row in mapping] == [0, 1, 1, 2, 2, 3, 10, 11]
     ours = {
         int(word) for row in mapping for word in row[2].replace(":", " ").replace(",", " ").split() if word.isdigit()
@@ -71,7 +71,7 @@ def test_the_stream_of_apply_is_as_described(place: Place) -> None:
     place.write("a.yaml", entry("one"))
     stream = place.apply("-o", "json").stream
     assert [line["type"] for line in stream[:2]] == ["version", "plan"]
-    assert stream[0]["format"] in (pages.DOCS / "json-stream.md").read_text()
+    assert stream[0]["format"] in (page_tables.DOCS / "json-stream.md").read_text()
     assert stream[-1]["type"] == "recap"
     assert_described(APPLY, stream)
 
@@ -80,10 +80,10 @@ def test_the_stream_of_get_is_as_described(place: Place) -> None:
     place.write("a.yaml", entry("one"))
     place.apply()
     lines = list(watched(place))
-    assert lines[0]["format"] in (pages.DOCS / "json-stream.md").read_text()
+    assert lines[0]["format"] in (page_tables.DOCS / "json-stream.md").read_text()
     assert_described(WATCH, lines)
-    said = (pages.DOCS / "json-stream.md").read_text().partition("`resource` has what")[2].partition("\n\n")[0]
-    assert lines[1]["resource"].keys() == set(pages.names(said)) - {"get -o json"}
+    said = (page_tables.DOCS / "json-stream.md").read_text().partition("`resource` has what")[2].partition("\n\n")[0]
+    assert lines[1]["resource"].keys() == set(page_tables.names(said)) - {"get -o json"}
 
 
 def watched(place: Place) -> Iterator[dict[str, Any]]:
@@ -113,7 +113,7 @@ def test_the_stream_of_events_is_as_described(place: Place) -> None:
     place.write("a.yaml", entry("one"))
     place.apply()
     stream = place.run("events", "-o", "json").stream
-    assert stream[0]["format"] in (pages.DOCS / "json-stream.md").read_text()
+    assert stream[0]["format"] in (page_tables.DOCS / "json-stream.md").read_text()
     assert_described(EVENTS, stream)
 
 
@@ -127,5 +127,5 @@ def test_the_stream_of_events_is_as_described(place: Place) -> None:
     ],
 )
 def test_the_page_lists_every_value_of_a_field(field: str, values: list[str]) -> None:
-    sentence = (pages.DOCS / "json-stream.md").read_text().partition(f"`{field}` is ")[2].partition(".")[0]
-    assert pages.names(sentence) == values
+    sentence = (page_tables.DOCS / "json-stream.md").read_text().partition(f"`{field}` is ")[2].partition(".")[0]
+    assert page_tables.names(sentence) == values

@@ -68,7 +68,7 @@ class Place:
         return {
             **kept,
             "HOME": str(self.root),
-            "PYTHONPATH": str(PLUGINS),
+            "PYTHONPATH": os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "PYTHONWARNINGS": "error",
             "RECONCILER_HOME": str(self.home),
             "RECONCILER_PLUGINS": "entry_kind",

@@ -23,7 +23,7 @@ from reconciler.loading.text import shorten
 Signature = tuple[int, ...] | str
 SUFFIXES = (".yaml", ".yml")
 VARIABLES_FILE = "vars.yaml"
-_YOUNG = 50_000_000  # ns: two edits within one tick of a file system's clock leave the same times
+_YOUNG = 20_000_000  # ns: two edits within one tick of a file system's clock (10 ms at most) leave the same times
 _YOUNG_COARSE = 2_000_000_000  # likewise where times are whole seconds
 
 

@@ -154,16 +154,6 @@ def test_no_child_process_is_left_after_a_kill(place: Place, tmp_path: Path, tie
     assert living([pgid]) == []
 
 
-def test_a_child_past_its_deadline_is_ended_and_others_go_on(place: Place) -> None:
-    place.write("a.yaml", entry("hangs", behave="hang", seconds=0.5), entry("fine"))
-    process = place.start("apply", str(place.specs), "--yes", "-o", "json")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 3, err
-    assert "did not end within 0.5 s and was killed" in out
-    assert place.there() == {"fine": {"text": "hello"}}
-    assert place.rows("SELECT * FROM processes") == []
-
-
 def test_ctrl_c_ends_after_the_running_step_and_the_rest_follows_next_time(place: Place) -> None:
     place.write("a.yaml", entry("one", seconds=1.0))
     process = place.start("apply", str(place.specs), "--yes")

@@ -109,7 +109,7 @@ class Place:
         return ran
 
     def start(
-        self, *arguments: str | Path, env: Mapping[str, str] | None = None, stop: str = ""
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, stop: str = "", cwd: Path | None = None
     ) -> subprocess.Popen[str]:
         """Start the command line. stop: a moment of `stopping.py` at which it stops itself."""
         program = [str(STOPPING), stop] if stop else ["-m", "reconciler.cli.main"]
@@ -120,7 +120,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=self.root,
+            cwd=cwd or self.root,
         )
         self._started.append(process)
         return process

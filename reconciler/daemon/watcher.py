@@ -2,12 +2,13 @@
 
 One watchdog observer; events are gathered until `quiet` seconds pass without one, or `longest` seconds in all, so that
 an editor's rename dance and a `git pull` are one reload. The kernel watches a folder, not a name: when the name leads
-to another folder than before (moved away, made again, a link set elsewhere, unmounted), that one is watched then.
+to another folder than before (moved away, made again, mounted over), that one is watched from then on.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,13 +20,14 @@ from watchdog.observers import Observer
 log = logging.getLogger(__name__)
 ROOT_CHECK = 1.0
 _READS = frozenset({"opened", "closed_no_write"})
+_ENDS = frozenset({"deleted", "moved"})
 
 
 class Watcher(FileSystemEventHandler):
     """Calls `moved` once a burst of file events is over. quiet, longest: seconds."""
 
     def __init__(self, root: Path, moved: Callable[[], None], quiet: float, longest: float) -> None:
-        self._root = root if root.is_dir() else root.parent
+        self._root = (root if root.is_dir() else root.parent).resolve()  # of a link, the kernel would watch the link
         self._moved = moved
         self._quiet = quiet
         self._longest = longest
@@ -35,6 +37,7 @@ class Watcher(FileSystemEventHandler):
         self._closed = False
         self._watched: tuple[int, int] | None = None
         self._warned = False
+        self._is_over = False
         self._observer = Observer()
         self._thread = threading.Thread(target=self._gather, name="watcher", daemon=True)
 
@@ -63,14 +66,17 @@ class Watcher(FileSystemEventHandler):
         if event.event_type in _READS:
             return
         now = time.monotonic()
+        is_end = event.event_type in _ENDS and os.fsdecode(event.src_path) == str(self._root)
         with self._changed:
+            self._is_over = self._is_over or is_end
             self._first = self._first or now
             self._last = now
             self._changed.notify_all()
 
     def _gather(self) -> None:
         while not self._closed:
-            if self._await_burst() or self._watch_root():
+            is_burst = self._await_burst()
+            if self._watch_root() or is_burst:
                 self._moved()
 
     def _await_burst(self) -> bool:
@@ -89,7 +95,9 @@ class Watcher(FileSystemEventHandler):
     def _watch_root(self) -> bool:
         """Watch what the name leads to now. True when that is something else than before."""
         there = _identity(self._root)
-        if there == self._watched:
+        with self._changed:
+            is_over, self._is_over = self._is_over, False  # another folder may have got the same inode since
+        if there == self._watched and not is_over:
             return False
         self._observer.unschedule_all()
         self._watched = there

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import delete, insert
@@ -64,6 +64,9 @@ class Workspace:
         with self.runtime.database.read() as connection:
             part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
             merged = store.merge(connection, part, scope, touched)
+            abandoned = frozenset(entry.owner for entry in merged.conflicts if _is_gone(entry.owner))
+            if abandoned:
+                merged = store.merge(connection, part, replace(scope, abandoned=abandoned), touched)
         self._take(merged, wanted, touched)
         self._api = api
         conflicts = self._find_conflicts(result, merged, touched)
@@ -201,6 +204,11 @@ def _without(resources: Mapping[ResourceRef, T], refs: Iterable[ResourceRef]) ->
     for ref in refs:
         rest.pop(ref, None)
     return rest
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether an owner is a file that is no more: its folder was moved, so what it owned is free to be taken over."""
+    return owner.startswith("file:") and not os.path.lexists(owner.removeprefix("file:"))
 
 
 def _problem_row(problem: Problem, now: float) -> dict[str, object]:

@@ -36,12 +36,14 @@ _COLUMNS = (
 class Scope:
     """What a source speaks for. owners: prefixes of its owners. broken: owners that could not be read as a whole.
 
-    revision: the commit that was read, recorded as the reason why something vanished.
+    revision: the commit that was read, recorded as the reason why something vanished. abandoned: owners of others that
+    are no more, so that what they owned may be taken over, though not missed.
     """
 
     owners: tuple[str, ...]
     broken: frozenset[str] = frozenset()
     revision: str = ""
+    abandoned: frozenset[str] = frozenset()
 
     def speaks_for(self, owner: str) -> bool:
         """True when a resource of this owner would have been seen if it still existed."""
@@ -275,7 +277,7 @@ def _may_own(row: Row[Any], resource: Resource, scope: Scope) -> bool:
     """Another owner may take over what vanished, and what its own source no longer has at the old place."""
     if row.owner == resource.source.owner or row.vanished_at is not None:
         return True
-    return scope.speaks_for(row.owner)
+    return scope.speaks_for(row.owner) or row.owner in scope.abandoned
 
 
 def _to_row(resource: Resource, recording: Recording, now: float) -> dict[str, Any]:

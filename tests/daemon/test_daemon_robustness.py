@@ -121,7 +121,7 @@ def test_two_commands_and_a_daemon_on_one_database(lab: Lab) -> None:
     assert codes == [0, 0], [command.err() + command.out() for command in commands]
     lab.await_ready(*(f"Entry/e{n}" for n in range(20)))
     assert all(lab.calls(f"e{n}").count("write") == 1 for n in range(20))
-    assert "locked" not in daemon.err() + "".join(command.err() for command in commands)
+    assert "write lock" not in daemon.err() + "".join(command.err() for command in commands)
 
 
 def test_hostile_requests_do_not_bring_the_page_down(lab: Lab) -> None:

@@ -32,10 +32,11 @@ def test_reconcile_is_not_answered_by_a_look_that_began_before_it(lab: Lab) -> N
     daemon = lab.daemon()
     lab.await_ready("Odd/a")
     file = lab.root / "odd-a"
-    lab.write("a.yaml", document("Odd", "a", {"text": "hello", "lingers": 5}, SELDOM))
+    lab.write("a.yaml", document("Odd", "a", {"text": "hello", "lingers": 2}, SELDOM))
     until(lambda: daemon.metric("reconciler_queue_in_work") == 1)
     file.write_text("spoiled")
-    lab.ok("reconcile", "Odd/a")
+    lab.write_sql("UPDATE statuses SET requested_at = 'token'")  # what the command does, without its time to start
+    until(lambda: lab.status("Odd/a")["handled_at"] == "token", lambda: lab.status("Odd/a"))
     assert file.read_text() == "hello"
 
 

@@ -322,6 +322,33 @@ def test_a_folder_that_is_deleted_and_made_again_is_watched_again(lab: Lab) -> N
     await_text(lab, "a", "three")
 
 
+def test_a_folder_behind_a_link_is_watched(lab: Lab) -> None:
+    link = lab.root / "link"
+    link.symlink_to(lab.specs)
+    lab.write("a.yaml", entry("a", "one"))
+    lab.as_daemon(lab.start("daemon", link)).await_ready()
+    lab.await_ready("Entry/a")
+    lab.write("a.yaml", entry("a", "two"))
+    await_text(lab, "a", "two")
+
+
+def test_a_folder_that_was_moved_takes_its_resources_along(lab: Lab) -> None:
+    """Its files are others now; those that owned the resources are no more, so nobody else can want them."""
+    lab.write("a.yaml", entry("a"), entry("b"))
+    lab.ok("apply", lab.specs, "--yes")
+    moved = lab.root / "moved"
+    lab.specs.rename(moved)
+    (moved / "a.yaml").write_text(entry("a", "two"))
+    daemon = lab.as_daemon(lab.start("daemon", moved, "--prune"))
+    await_text(lab, "a", "two")
+    lab.await_ready("Entry/a")
+    assert lab.status("Entry/a")["owner"] == f"file:{moved}/a.yaml"
+    # nobody says that b is not wanted: the folder that had it may only be out of sight
+    assert stays(lambda: lab.text_of("b") == "hello", QUIET)
+    assert lab.rows("SELECT * FROM problems") == []
+    assert daemon.terminate() == 0
+
+
 def without_override() -> list[str]:
     """A prefix that takes root's right to read everything; nothing is needed for other users."""
     rights = "-dac_override,-dac_read_search"

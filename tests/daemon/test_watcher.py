@@ -72,20 +72,31 @@ def test_reading_is_no_move(tmp_path: Path, watched: Callable[..., Calls]) -> No
     assert len(calls.times) == seen
 
 
-def test_a_link_that_is_set_to_another_folder_is_followed(tmp_path: Path, watched: Callable[..., Calls]) -> None:
-    """As releases are switched: a name that leads to one folder, then to the next."""
-    one, two, link = tmp_path / "one", tmp_path / "two", tmp_path / "current"
-    one.mkdir()
-    two.mkdir()
-    link.symlink_to(one)
+def test_what_is_behind_a_link_is_watched(tmp_path: Path, watched: Callable[..., Calls]) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
     calls = watched(root=link)
-    fresh = tmp_path / "fresh"
-    fresh.symlink_to(two)
-    fresh.replace(link)
+    (folder / "a.yaml").write_text("x")
     until(lambda: calls.times)
-    seen = len(calls.times)
-    (two / "a.yaml").write_text("x")
-    until(lambda: len(calls.times) > seen)
+
+
+def test_a_folder_that_takes_the_place_of_another_is_watched(tmp_path: Path, watched: Callable[..., Calls]) -> None:
+    """Also when it got the same inode, as it may when the other one was deleted."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    calls = watched(root=folder)
+    for _ in range(3):
+        seen = len(calls.times)
+        folder.rmdir()
+        folder.mkdir()
+        until(lambda seen=seen: len(calls.times) > seen)
+        time.sleep(2 * module.ROOT_CHECK)
+        seen = len(calls.times)
+        (folder / "a.yaml").write_text("x")
+        until(lambda seen=seen: len(calls.times) > seen)
+        (folder / "a.yaml").unlink()
+        time.sleep(0.3)
 
 
 def test_a_folder_that_cannot_be_watched_is_read_all_the_time(

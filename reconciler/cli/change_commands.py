@@ -107,7 +107,8 @@ def delete(session: Session, ref: str, yes: bool, now: bool) -> int:
             click.echo(f"{key}: to be deleted")
             return 0
         workspace = session.workspace(runtime, None)
-        looked = look(reconciler, workspace, Ask(limit=[str(key)], prune=True))
+        named = Ask(limit=[str(key)], prune=True, max_deletes=sys.maxsize)  # what else waits is not asked for
+        looked = look(reconciler, workspace, named)
         return Application(session, runtime, reconciler, workspace).run(looked, None, _APPLY)
 
 

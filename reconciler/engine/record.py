@@ -60,6 +60,8 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
     for ref, outcome in found.items():
         before = previous.get(ref)
         update = status_update(before, outcome, now)
+        if before is not None and before.observed_generation > update.observed_generation:
+            continue  # another process has looked after a newer one meanwhile
         if outcome.change.action is Action.NOOP and outcome.change.obstacle is None:
             update = _adopted(update, outcome, before)
         if before is not None and _same(before, update):

@@ -208,4 +208,6 @@ def test_the_engine_does_what_the_model_says(fresh_database: Path) -> None:
 @pytest.mark.soak
 def test_the_engine_does_what_the_model_says_for_long(fresh_database: Path) -> None:
     Model.fresh = fresh_database
-    run_state_machine_as_test(Model, settings=settings(RULES, max_examples=400, stateful_step_count=30, derandomize=False))
+    run_state_machine_as_test(
+        Model, settings=settings(RULES, max_examples=400, stateful_step_count=30, derandomize=False)
+    )

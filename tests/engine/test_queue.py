@@ -42,9 +42,13 @@ def made() -> tuple[WorkQueue, Clock]:
 
 def take(queue: WorkQueue) -> tuple[str, list[str]]:
     """The next group, which must be there already."""
-    group = queue.take()
-    assert group is not None
-    target, refs = group
+    got: list[tuple[Target, list[ResourceRef]] | None] = []
+    taker = threading.Thread(target=lambda: got.append(queue.take()), daemon=True)
+    taker.start()
+    taker.join(10.0)
+    assert got, "nothing was handed out"
+    assert got[0] is not None
+    target, refs = got[0]
     return target[1], [key.name for key in refs]
 
 

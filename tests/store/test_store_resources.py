@@ -245,12 +245,13 @@ def test_waiting_deletes_are_counted_over_the_whole_store(database: Database) ->
     load(
         database,
         *(wants(name) for name in ("kept", "gone", "guarded")),
-        wants("off", lifecycle=absent),
-        wants("never", lifecycle=absent),
+        *(wants(name, lifecycle=absent) for name in ("off", "never", "held")),
     )
-    load(database, wants("kept"), wants("off", lifecycle=absent), wants("never", lifecycle=absent))
+    load(database, wants("kept"), *(wants(name, lifecycle=absent) for name in ("off", "never", "held")))
     set_status(database, "guarded", protected=1)
     set_status(database, "off", touched=1)
+    set_status(database, "kept", touched=1)
+    set_status(database, "held", touched=1, protected=1)
     with database.read() as connection:
         waiting = resources.pending_destroys(connection)
     assert (waiting.vanished, waiting.absent) == (1, 1)

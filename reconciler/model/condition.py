@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 ConditionStatus = Literal["True", "False", "Unknown"]
+_STORED = itemgetter("type", "status", "reason", "message", "observedGeneration", "lastTransitionTime")
 CONDITION_TYPES = ("Ready", "Reconciling", "Stalled", "Suspended", "SpecValid", "Observed", "Applied", "Healthy")
 
 
@@ -35,11 +37,4 @@ class Condition(NamedTuple):
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Condition:
         """The inverse of `to_json`."""
-        return cls(
-            value["type"],
-            value["status"],
-            value["reason"],
-            value["message"],
-            value["observedGeneration"],
-            value["lastTransitionTime"],
-        )
+        return cls._make(_STORED(value))

@@ -113,6 +113,8 @@ def needs_of(kinds: Mapping[str, KindRules], resource: Resource) -> tuple[Resour
 
 def _hold_back_dependents(changes: dict[ResourceRef, Change], world: World) -> None:
     """A change waits while something that it needs is neither there nor about to be made by this plan."""
+    if not any(change.is_effective for change in changes.values()):
+        return
     graph = {ref: change.requires for ref, change in changes.items()}
     for ref in topological(graph):
         change = changes[ref]

@@ -22,6 +22,8 @@ from reconciler.store import tables
 from reconciler.store.resources import Desired, Scope
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from reconciler.loading.loader import Loader, LoadResult, Problem
 
 T = TypeVar("T")
@@ -57,11 +59,11 @@ class Workspace:
         Also what another process has recorded already: that it is stored does not mean that anybody acted on it.
         """
         result = self.loader.load() if self.loader is not None else None
-        api, api_problems = self._api_resources()
-        wanted = {**(result.resources if result is not None else {}), **api}
-        touched = self._unrecorded = self._touched(result, api)
-        scope = self._scope(result, api_broken=bool(api_problems))
-        with self.runtime.database.read() as connection:
+        with self.runtime.database.read() as connection:  # one, so that nothing seems to be gone that just came
+            api, api_problems = self._api_resources(connection)
+            wanted = {**(result.resources if result is not None else {}), **api}
+            touched = self._unrecorded = self._touched(result, api)
+            scope = self._scope(result)
             part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
             merged = store.merge(connection, part, scope, touched)
             abandoned = frozenset(entry.owner for entry in merged.conflicts if _is_gone(entry.owner))
@@ -107,15 +109,13 @@ class Workspace:
             (str(one) for one in self.problems if one.ref == ref or (one.ref is None and one.owner == owner)), ""
         )
 
-    def _api_resources(self) -> tuple[dict[ResourceRef, Resource], tuple[Problem, ...]]:
+    def _api_resources(self, connection: Connection) -> tuple[dict[ResourceRef, Resource], tuple[Problem, ...]]:
         """Resources that the API or the CLI owns, from the documents in the store."""
         from reconciler.loading.loader import Problem, resource_from_document  # noqa: PLC0415 - pulls in the schema code
 
-        with self.runtime.database.read() as connection:
-            documents = store.documents(connection)
         found: dict[ResourceRef, Resource] = {}
         problems: list[Problem] = []
-        for ref, document in documents.items():
+        for ref, document in store.documents(connection).items():
             try:
                 options = self.runtime.load_options()
                 found[ref] = resource_from_document(document, self.runtime.kinds, options, store.API_OWNER)
@@ -139,14 +139,14 @@ class Workspace:
                 touched.add(ref)
         return touched
 
-    def _scope(self, result: LoadResult | None, *, api_broken: bool) -> Scope:
-        """What may be concluded from absence: nothing where the source could not be read."""
-        owners: list[str] = [] if api_broken else [store.API_OWNER]
-        broken: frozenset[str] = frozenset()
-        if result is not None and result.readable:
-            owners += self.prefixes
-            broken = result.broken
-        return Scope(tuple(owners), broken, self.revision)
+    def _scope(self, result: LoadResult | None) -> Scope:
+        """What may be concluded from absence: nothing where the source could not be read, nor of what the API owns.
+
+        That is withdrawn by name, so a document of it that is missing is one that cannot be read.
+        """
+        if result is None or not result.readable:
+            return Scope((), revision=self.revision)
+        return Scope(self.prefixes, result.broken, self.revision)
 
     def _take(self, merged: Desired, wanted: dict[ResourceRef, Resource], touched: set[ResourceRef] | None) -> None:
         if touched is None:

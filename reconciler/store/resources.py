@@ -54,7 +54,7 @@ class Scope:
 
         It may have moved into a document that is broken now, so a source with a broken document misses nothing.
         """
-        return self.speaks_for(owner) and (owner == API_OWNER or not self.broken)
+        return self.speaks_for(owner) and not self.broken
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def pending_destroys(connection: Connection) -> Waiting:
     )
     return Waiting(
         connection.execute(counted.where(gone, statuses.c.protected == 0)).scalar_one(),
-        connection.execute(counted.where(absent, statuses.c.touched == 1)).scalar_one(),
+        connection.execute(counted.where(absent, statuses.c.touched == 1, statuses.c.protected == 0)).scalar_one(),
     )
 
 

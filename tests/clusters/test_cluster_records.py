@@ -71,7 +71,7 @@ def test_row_0_07_database_functions_in_parallel(lab: SandboxLab) -> None:
     wanted = ["a", "b", "c", "d", "same", "same"]
     commands = [lab.start("create", "cluster", name) for name in wanted]
     codes = [command.wait(90) for command in commands]
-    assert codes[:4] == [0, 0, 0, 0], [command.err() for command in commands]
+    assert codes[:4] == [0, 0, 0, 0], [command.out() + command.err() for command in commands]
     assert names(lab) == ["a", "b", "c", "d", "same"]
     assert sorted(lab.made()) == names(lab)
     won, lost = sorted(zip(codes[4:], commands[4:], strict=True), key=lambda ended: ended[0])

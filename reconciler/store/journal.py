@@ -186,12 +186,13 @@ def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
 
 
 def left_open(connection: Connection) -> list[ResourceRef]:
-    """Resources with a lease, a process or a change that has no end: somebody works on them, or died doing so."""
+    """Resources with a lease, a process or a change that has no end, and with nobody alive who could work on them."""
     unended = connection.execute(select(changes.c.kind, changes.c.name).where(changes.c.verdict == "")).all()
-    names = {*connection.execute(select(processes.c.lease)).scalars()}
-    names.update(connection.execute(select(leases.c.name).where(leases.c.owner != "")).scalars())
-    held = {ResourceRef.parse(name) for name in names if "/" in name}  # and not the daemon's
-    return sorted(held | {ResourceRef(row.kind, row.name) for row in unended})
+    names = {f"{row.kind}/{row.name}" for row in unended}
+    names.update(connection.execute(select(processes.c.lease)).scalars())
+    for row in connection.execute(select(leases).where(leases.c.owner != "")):
+        (names.add if is_dead(row) else names.discard)(row.name)
+    return sorted(ResourceRef.parse(name) for name in names if "/" in name)  # the daemon's own lease has none
 
 
 def close_runs_of_the_dead(database: Database) -> int:

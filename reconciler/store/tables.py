@@ -131,6 +131,7 @@ changes = Table(
 )
 Index("ix_changes_resource", changes.c.kind, changes.c.name, changes.c.id)
 Index("ix_changes_run_id", changes.c.run_id)
+Index("ix_changes_verdict", changes.c.verdict)
 
 steps = Table(
     "steps",

@@ -172,6 +172,28 @@ def test_a_closed_step_has_no_processes_left(database: Database, lease: Lease) -
     assert rows(database, steps)[0]["message"] == "it failed"
 
 
+def test_what_is_left_open_is_found_once_nobody_alive_can_be_working_on_it(database: Database, lease: Lease) -> None:
+    step_id = journal.open_step(lease, journal.start_change(lease, started(database), CHANGE), 0, STEP)
+    journal.note_process(lease, step_id, 4242, 99, "sleep 3600")
+    leases.acquire(database, "daemon", replace(ME, pid_start=1))
+    leases.acquire(database, "Entry/dead", replace(ME, pid_start=1))
+    leases.acquire(database, "Entry/elsewhere", replace(ME, boot_id="elsewhere", pid_start=1))
+
+    def found() -> list[str]:
+        with database.read() as connection:
+            return [str(ref) for ref in journal.left_open(connection)]
+
+    assert found() == ["Entry/dead"]
+    with database.write() as connection:
+        connection.execute(update(leases_table).where(leases_table.c.name == lease.name).values(expires_at=0.0))
+    assert found() == ["Entry/dead"], (
+        "who lives may be only slow: whoever needs the resource takes it over, nobody else"
+    )
+    with database.write() as connection:
+        connection.execute(update(leases_table).where(leases_table.c.name == lease.name).values(pid_start=1))
+    assert found() == ["Entry/dead", "Entry/one"]
+
+
 def test_runs_of_dead_processes_are_closed_and_others_left_open(database: Database) -> None:
     mine = started(database)
     with database.write() as connection:

@@ -280,6 +280,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_changes_resource", "changes", ["kind", "name", "id"], unique=False)
     op.create_index("ix_changes_run_id", "changes", ["run_id"], unique=False)
+    op.create_index("ix_changes_verdict", "changes", ["verdict"], unique=False)
     op.create_table(
         "consumed_plans",
         sa.Column("digest", sa.String(length=64), nullable=False),

@@ -19,10 +19,12 @@ from typing import Any
 
 from reconciler.errors import DeadlineError, TerminalError, TransientError, UnreachableError
 from reconciler.kind import Context
+from reconciler.transports.groups import start_time_of
 
 START_TIMEOUT = 20.0
 CALL_TIMEOUT = 10.0
 _POLL = 0.05
+_RESTART = 0.5
 _LOG_TAIL = 2000
 
 
@@ -77,20 +79,24 @@ class SandboxAdmin:
             if self.is_running():
                 return
             log = self._context.home / "sandbox.log"
-            self._spawn(log)
+            pid = self._spawn(log)
             while not self.is_running():
                 if time.monotonic() >= give_up:
                     raise DeadlineError(
                         "SandboxDown", f"the sandbox did not start within {START_TIMEOUT:g} s:\n{_tail(log)}"
                     )
                 self._context.sleep(_POLL)
+                if start_time_of(pid) is None and not self.is_running():  # killed meanwhile
+                    self._context.sleep(_RESTART)
+                    pid = self._spawn(log)
 
-    def _spawn(self, log: Path) -> None:
+    def _spawn(self, log: Path) -> int:
         from reconciler.transports.process import spawn_detached  # noqa: PLC0415 - only who starts something needs it
 
         argv = [sys.executable, "-m", "reconciler.sandbox", "serve", "--home", str(self._context.home)]
         pid = spawn_detached(argv, log)
         self._context.log(f"started the sandbox as process {pid}\n")
+        return pid
 
     @contextmanager
     def _start_lock(self, give_up: float) -> Iterator[None]:

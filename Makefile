@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
+WORKERS ?= auto
 
 help:            ## This list.
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/' | expand -t 14
@@ -16,7 +17,7 @@ demo: venv       ## The main job on the embedded default; ONCE=1 ends by itself,
 	@$(BIN)/python examples/demo/demo.py --port $(PORT) $(if $(ONCE),--once)
 
 test: venv apt lint ## Every check and every test.
-	@$(BIN)/pytest -m "not soak" $(PYTEST)
+	@$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist worksteal $(PYTEST)
 
 lint: venv       ## ruff, mypy --strict, import-linter.
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > .stamps/imports.log || { cat .stamps/imports.log 2>/dev/null; exit 1; }

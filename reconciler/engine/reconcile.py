@@ -77,7 +77,7 @@ class Reconciler:
         options = PlanOptions(
             prune=prune,
             max_deletes=settings.max_deletes if rules.max_deletes is None else rules.max_deletes,
-            empty_source=workspace.empty,
+            unsure=workspace.unsure(),
             approvals=approvals,
             key=self.runtime.key,
             now=time.time(),

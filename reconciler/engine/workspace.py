@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert
 
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import SpecError, UsageError
+from reconciler.model.plan import Obstacle
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.store import resources as store
@@ -34,7 +35,8 @@ class Workspace:
     """What is wanted and remembered. Not safe for threads: one thread loads, others read the dicts it replaced.
 
     desired: every resource of every owner. records: everything remembered. frozen: resources known only in stored form,
-    and why. problems: of the last load. empty: the source was readable and named nothing.
+    and why. problems: of the last load. empty: the source was readable and named nothing. broken: what is
+    wrong with one of its documents, or "".
     """
 
     runtime: Runtime
@@ -46,6 +48,7 @@ class Workspace:
     frozen: dict[ResourceRef, str] = field(default_factory=dict)
     wanted: dict[ResourceRef, Resource] = field(default_factory=dict)
     empty: bool = False
+    broken: str = ""
     readable: bool = True
     revision: str = ""
     _api: dict[ResourceRef, Resource] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class Workspace:
         self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
         self.empty = result is not None and result.readable and not result.resources and not result.problems
         self.readable = result is None or result.readable
+        self.broken = _broken(result)
         newly_broken = self._freeze(result)
         loaded = (touched or set()) - self.frozen.keys()
         return merged.changed | frozenset(merged.vanished) | newly_broken | loaded
@@ -85,6 +89,19 @@ class Workspace:
         vanished = [ref for ref, record in self.records.items() if record.vanished]
         stored = [ref for ref, record in self.records.items() if record.resource.source.owner.startswith(self.prefixes)]
         return list(dict.fromkeys((*self.wanted, *vanished, *stored, *self.frozen)))
+
+    def unsure(self) -> Obstacle | None:
+        """Why nothing can be concluded now from what no document names, also of what vanished long ago.
+
+        Somebody may just have written it again, into the document that cannot be read.
+        """
+        if self.empty:
+            return Obstacle("blocked", "EmptySource", "the specs name no resource at all: nothing is deleted for that")
+        if self.broken:
+            return Obstacle(
+                "blocked", "SpecsBroken", f"it may be in what cannot be read; repair this first: {self.broken}"
+            )
+        return None
 
     def record(self) -> None:
         """Store what the last load found."""
@@ -204,6 +221,14 @@ def _without(resources: Mapping[ResourceRef, T], refs: Iterable[ResourceRef]) ->
     for ref in refs:
         rest.pop(ref, None)
     return rest
+
+
+def _broken(result: LoadResult | None) -> str:
+    """What is wrong with one document of the source, or with the source; "" when all of it could be read."""
+    if result is None or (result.readable and not result.broken):
+        return ""
+    first = next((problem for problem in result.problems if problem.owner in result.broken), None)
+    return str(first) if first is not None else "the source cannot be read"
 
 
 def _is_gone(owner: str) -> bool:

@@ -20,12 +20,13 @@ from reconciler.planning.rules import KindRules
 class Judgement:
     """The rules of one planning pass, and each kind's immutable fields, worked out once.
 
-    key: the home's digest key, under which a secret of the normal form becomes `{"secret": digest}`.
+    unsure: why what no document names may still be wanted. key: the home's digest key, under which a secret of the
+    normal form becomes `{"secret": digest}`.
     """
 
     kinds: Mapping[str, KindRules]
     prune: bool = False
-    empty_source: bool = False
+    unsure: Obstacle | None = None
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
     key: bytes = b""
     immutable: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -88,13 +89,16 @@ def _absent(
     if vanished and not judgement.prune:
         obstacle = Obstacle("vanished", "NotInSpecs", f"{why}; deleted only with --prune")
         return replace(blank, why=why, before=observation.state, obstacle=obstacle)
-    orphan = lifecycle.deletion == "orphan"
+    foreign = vanished and not touched and observation.state is not None
+    if foreign:
+        why += "; nothing of what is there is ours, so it stays"
+    orphan = foreign or lifecycle.deletion == "orphan"
     change = replace(blank, action=Action.DELETE, why=why, before=observation.state, orphan=orphan)
     change = _sealed(kind, change, record) if not orphan else fingerprinted(kind, change, record)
     if (record is not None and record.protected) or lifecycle.deletion == "protect":
         return _blocked(change, "Protected", "protected: set lifecycle.deletion to delete and apply that first")
-    if vanished and judgement.empty_source:
-        return _blocked(change, "EmptySource", "the specs name no resource at all: nothing is deleted for that")
+    if vanished and judgement.unsure is not None:
+        return replace(change, obstacle=judgement.unsure)
     return _gated(judgement, change)
 
 

@@ -24,7 +24,7 @@ class PlanOptions:
     """What the plan may do.
 
     prune: delete what vanished. max_deletes: the brake; replaces count. pending_destroys: how many deletes wait in all,
-    where the scope is only a part of them. empty_source: the specs were readable but name nothing at all.
+    where the scope is only a part of them. unsure: why what no document names may still be wanted.
     approvals: changes that somebody approved, as (ref, fingerprint). key: the home's digest key. now: seconds since the
     epoch.
     """
@@ -32,7 +32,7 @@ class PlanOptions:
     prune: bool = False
     max_deletes: int = 5
     pending_destroys: int = 0
-    empty_source: bool = False
+    unsure: Obstacle | None = None
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
     key: bytes = b""
     now: float = 0.0
@@ -58,7 +58,7 @@ class World:
 
 def make_plan(world: World, options: PlanOptions) -> Plan:
     """The plan for `world.scope`: one change a resource, in execution order."""
-    judgement = Judgement(world.kinds, options.prune, options.empty_source, options.approvals, options.key)
+    judgement = Judgement(world.kinds, options.prune, options.unsure, options.approvals, options.key)
     changes: dict[ResourceRef, Change] = {}
     for ref in world.scope:
         resource = world.desired.get(ref)

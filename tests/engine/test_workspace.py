@@ -120,6 +120,21 @@ def test_beside_a_broken_file_nothing_else_vanishes_either(place: Place, opened:
     assert planned(engine, prune=True)["two"] == ("delete", "")
 
 
+def test_beside_a_broken_file_what_vanished_before_stays_too(place: Place, opened: Opened) -> None:
+    """It may just have been written again, into the file that cannot be read."""
+    place.write("one.yaml", entry("one"))
+    place.write("two.yaml", entry("two"))
+    opened().apply()
+    (place.specs / "two.yaml").unlink()
+    opened().apply()
+    assert planned(opened(), prune=True)["two"] == ("delete", "")
+    (place.specs / "new.yaml").write_text("kind: [")
+    engine = opened()
+    assert planned(engine, prune=True)["two"] == ("delete", "SpecsBroken")
+    engine.apply(prune=True)
+    assert "two" in place.there()
+
+
 def test_a_folder_that_names_nothing_any_more_deletes_nothing(place: Place, opened: Opened) -> None:
     place.write("one.yaml", entry("one"))
     opened().apply()

@@ -136,7 +136,9 @@ def test_a_link_out_of_the_root_is_a_problem_that_names_it(specs: Specs, tmp_pat
 
     result = specs.load()
 
-    assert messages(result) == [f"a.yaml:0:0: is a link to {outside}, outside of the specs"]
+    (message,) = messages(result)  # a long path is shortened in its middle
+    assert message.startswith(f"a.yaml:0:0: is a link to {str(outside)[:40]}")
+    assert message.endswith("outside of the specs")
     assert result.broken == {specs.owner("a.yaml")}
     assert result.resources == {}
     assert result.readable

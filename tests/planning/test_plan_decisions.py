@@ -9,11 +9,12 @@ from plain_kind import KINDS, change_of, only, plan, ref, remembers, sees, wants
 
 from reconciler.model.digest import stored_form
 from reconciler.model.observation import Observation
-from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Lifecycle, Resource, ResourceRef
 from reconciler.model.secret import Secret
 
+EMPTY = Obstacle("blocked", "EmptySource", "the specs name nothing")
 HERE = {"size": 1}
 
 
@@ -261,10 +262,16 @@ def test_orphaning_runs_no_steps() -> None:
     assert (change.action, change.orphan, change.steps, change.is_effective) == (Action.DELETE, True, (), True)
 
 
+def test_what_vanished_and_was_never_ours_is_forgotten_and_stays() -> None:
+    change = only(plan([], [sees("a", HERE)], [vanished(touched=False)], prune=True))
+    assert (change.action, change.orphan, change.steps) == (Action.DELETE, True, ())
+    assert change.why.endswith("nothing of what is there is ours, so it stays")
+
+
 def test_a_source_that_names_nothing_at_all_deletes_nothing() -> None:
-    change = only(plan([], [sees("a", HERE)], [vanished()], prune=True, empty_source=True))
+    change = only(plan([], [sees("a", HERE)], [vanished()], prune=True, unsure=EMPTY))
     assert obstacle(change) == ("blocked", "EmptySource")
-    change = only(plan([absent()], [sees("a", HERE)], empty_source=True))
+    change = only(plan([absent()], [sees("a", HERE)], unsure=EMPTY))
     assert change.is_effective, "state: absent is somebody's word, not a conclusion"
 
 

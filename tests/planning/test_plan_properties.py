@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from plain_kind import KEY, KINDS, ref, remembers, sees, wants
 
 from reconciler.model.observation import Observation
-from reconciler.model.plan import Action, Change, Plan
+from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.diff import owned
 from reconciler.planning.planner import PlanOptions, World, make_plan
 
+EMPTY = Obstacle("blocked", "EmptySource", "the specs name nothing")
 NAMES = ["a", "b", "c", "d", "e"]
 VALUES = st.integers(0, 2)
 SPECS = st.fixed_dictionaries({}, optional=dict.fromkeys(("size", "color", "fixed", "free"), VALUES))
@@ -83,7 +84,7 @@ def worlds(draw: st.DrawFn) -> Made:
     options = PlanOptions(
         prune=draw(st.booleans()),
         max_deletes=draw(st.integers(0, 5)),
-        empty_source=draw(st.booleans()),
+        unsure=draw(st.sampled_from([None, EMPTY])),
         key=KEY,
     )
     return Made(wanted, records, seen, options, frozen)
@@ -172,7 +173,7 @@ def test_nothing_is_destroyed_that_must_not_be(made: Made) -> None:
             assert lifecycle.replace == "allow"
         elif change.ref not in made.wanted:
             assert made.options.prune
-            assert not made.options.empty_source
+            assert made.options.unsure is None
         else:
             assert lifecycle.state == "absent"
 

@@ -50,6 +50,7 @@ _BLOCKED = (
     "StillNeeded",
     "TooManyDeletes",
     "EmptySource",
+    "SpecsBroken",
     "UnknownKind",
 )
 _UNKNOWN = ("Unreachable", "NotObserved")

@@ -36,11 +36,13 @@ class Found:
 class Provider(Protocol):
     """One way in which clusters come to be. Every method may be called again after it was carried out.
 
-    name: as in `spec.provider`. makes: False when it never creates or deletes a cluster.
+    name: as in `spec.provider`. makes: False when it never creates or deletes a cluster. allocates_ports: True when its
+    clusters are reached through ports of this host, so that each gets its own (see `ports`).
     """
 
     name: str
     makes: bool
+    allocates_ports: bool
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """Raise TerminalError naming what is missing."""

@@ -16,6 +16,7 @@ class Existing:
 
     name = "existing"
     makes = False
+    allocates_ports = False
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """The kubeconfig is allowed and leads to an API that answers."""

@@ -25,6 +25,7 @@ class Sandbox:
 
     name = "sandbox"
     makes = True
+    allocates_ports = False
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """There is room for it, and we may write where it is kept."""

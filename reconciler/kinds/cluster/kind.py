@@ -12,7 +12,7 @@ from reconciler.kind import Context, Step
 from reconciler.kinds.cluster.looking import look_at
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.plan_steps import steps_of
-from reconciler.kinds.cluster.providers import provider_named, providers
+from reconciler.kinds.cluster.providers import provider_named, providers, wanted_nodes
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
@@ -54,14 +54,13 @@ class ClusterKind:
             "ports": dict(spec.ports),
             "manifests": objects_of(spec.manifests),
         }
-        nodes = spec.nodes
         if provider.makes:
             wanted |= {"servers": spec.servers, "agents": spec.agents, "kubeconfig": "current"}
-            nodes = spec.servers + spec.agents if nodes is None else nodes
             if spec.version:
                 wanted["version"] = spec.version
         else:
             wanted["kubeconfig"] = {"path": str(spec.kubeconfig), "context": spec.context}
+        nodes = wanted_nodes(spec, provider)
         if nodes:
             wanted["ready"] = {"nodes": nodes}
         return wanted

@@ -19,7 +19,7 @@ from reconciler.kinds.cluster import rows
 from reconciler.kinds.cluster.kubeconfigs import compare_file
 from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
-from reconciler.kinds.cluster.providers import Found, Provider, provider_named
+from reconciler.kinds.cluster.providers import Found, Provider, provider_named, wanted_nodes
 from reconciler.kinds.cluster.secret_values import hidden, holds_secrets
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.digest import to_plain
@@ -132,13 +132,8 @@ class _Look:
         """What cannot be looked at now, as the spec has it."""
         wanted = objects_of(self.spec.manifests, strict=False)
         unseen = {"manifests": to_plain(wanted, lambda secret: {"secret": self.context.digest_of(secret)})}
-        nodes = self._wanted_nodes()
+        nodes = wanted_nodes(self.spec, self.provider)
         return unseen | ({"ready": {"nodes": nodes}} if nodes else {})
-
-    def _wanted_nodes(self) -> int:
-        if self.spec.nodes is not None:
-            return self.spec.nodes
-        return self.spec.servers + self.spec.agents if self.provider.makes else 0
 
     def _through(self, api: KubeTransport) -> dict[str, Any]:
         """What the API shows. Another uid than the recorded one means another cluster."""
@@ -149,7 +144,7 @@ class _Look:
                 message = f"{api.server} is another cluster (uid {uid}) than the one that was taken in ({recorded})"
                 raise TransientError("AnotherCluster", message)
             seen["state"] = "unknown"
-        nodes = self._wanted_nodes()
+        nodes = wanted_nodes(self.spec, self.provider)
         if nodes:
             seen["ready"] = {"nodes": min(ready_nodes(api)[0], nodes)}
         return seen | {"manifests": self._manifests(api)}

@@ -37,12 +37,14 @@ class Provider(Protocol):
     """One way in which clusters come to be. Every method may be called again after it was carried out.
 
     name: as in `spec.provider`. makes: False when it never creates or deletes a cluster. allocates_ports: True when its
-    clusters are reached through ports of this host, so that each gets its own (see `ports`).
+    clusters are reached through ports of this host, so that each gets its own (see `ports`). has_nodes: False when its
+    clusters are a control plane alone, so that none has to become ready unless `spec.ready.nodes` asks for it.
     """
 
     name: str
     makes: bool
     allocates_ports: bool
+    has_nodes: bool
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """Raise TerminalError naming what is missing."""
@@ -87,3 +89,10 @@ def provider_named(name: str) -> Provider:
     except KeyError:
         known = ", ".join(providers())
         raise TerminalError("UnknownProvider", f"there is no provider {name}; there are {known}") from None
+
+
+def wanted_nodes(spec: ClusterSpec, provider: Provider) -> int:
+    """How many nodes have to be ready: as many as the spec says, else all that the provider makes of it."""
+    if spec.nodes is not None:
+        return spec.nodes
+    return spec.servers + spec.agents if provider.makes and provider.has_nodes else 0

@@ -17,6 +17,7 @@ class Existing:
     name = "existing"
     makes = False
     allocates_ports = False
+    has_nodes = True
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """The kubeconfig is allowed and leads to an API that answers."""

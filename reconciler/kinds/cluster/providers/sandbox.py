@@ -26,6 +26,7 @@ class Sandbox:
     name = "sandbox"
     makes = True
     allocates_ports = False
+    has_nodes = True
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """There is room for it, and we may write where it is kept."""

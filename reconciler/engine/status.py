@@ -37,9 +37,8 @@ class Outcome:
 def status_update(previous: Status | None, outcome: Outcome, now: float) -> StatusUpdate:
     """The status to store: conditions with their transition times, drift, failures in a row, pending approval."""
     change = outcome.change
-    before = {entry.type: entry for entry in previous.conditions} if previous is not None else {}
     generation = change.resource.generation
-    conditions = tuple(_stamped(before.get(verdict[0]), verdict, generation, now) for verdict in _verdicts(outcome))
+    conditions = _stamped(previous, tuple(_verdicts(outcome)), generation, now)
     result = outcome.result
     settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
     failed = result is not None and result.verdict != "skipped"
@@ -143,7 +142,15 @@ def _transient(outcome: Outcome) -> Iterable[Verdict]:
         yield "Reconciling", "True", "Pending", change.why
 
 
-def _stamped(before: Condition | None, verdict: Verdict, generation: int, now: float) -> Condition:
-    type_, status, reason, message = verdict
-    since = before.last_transition if before is not None and before.status == status else now
-    return Condition(type_, status, reason, message, generation, since)
+def _stamped(
+    previous: Status | None, verdicts: tuple[Verdict, ...], generation: int, now: float
+) -> tuple[Condition, ...]:
+    """The conditions that the verdicts are, each since it was last otherwise. The ones before, where nothing is new."""
+    known = previous.conditions if previous is not None else ()
+    if len(known) == len(verdicts) and all(
+        one[:4] == verdict and one.observed_generation == generation
+        for one, verdict in zip(known, verdicts, strict=True)
+    ):
+        return known
+    since = {(entry.type, entry.status): entry.last_transition for entry in known}
+    return tuple(Condition(*verdict, generation, since.get(verdict[:2], now)) for verdict in verdicts)

@@ -112,7 +112,16 @@ def _present(
     applied = record.applied if record is not None else None
     diffs = diff(wanted, observation.state, applied, lifecycle.ignore) if observation.state is not None else ()
     if observation.state is not None and observation.pending is None and not diffs:
-        return replace(blank, before=observation.state, after=after, why="as desired")
+        return Change(
+            blank.ref,
+            Action.NOOP,
+            blank.resource,
+            "as desired",
+            before=observation.state,
+            after=after,
+            requires=blank.requires,
+            target=blank.target,
+        )
     change = replace(blank, before=observation.state, after=after)
     if observation.pending is not None:
         why = f"lives in {observation.pending}, which this plan makes"

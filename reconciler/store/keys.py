@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Table, and_
 
 from reconciler.model.resource import ResourceRef
 
-_AT_ONCE = 400
+_AT_ONCE = 5000
 
 
 def among(table: Table, refs: Collection[ResourceRef]) -> Iterator[ColumnElement[bool]]:

@@ -251,10 +251,10 @@ def _rows(connection: Connection, refs: Collection[ResourceRef] | None = None) -
     same = and_(resources.c.kind == statuses.c.kind, resources.c.name == statuses.c.name)
     chosen = select(*_COLUMNS).select_from(resources.outerjoin(statuses, same))
     if refs is None:
-        yield from connection.execute(chosen)
+        yield from connection.execute(chosen).all()
         return
     for part in among(resources, refs):
-        yield from connection.execute(chosen.where(part))
+        yield from connection.execute(chosen.where(part)).all()
 
 
 def _record(row: Row[Any], resource: Resource) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, select, update
@@ -81,9 +82,11 @@ def write(connection: Connection, updates: Iterable[StatusUpdate], now: float) -
 
 
 def mark_checked(connection: Connection, refs: Collection[ResourceRef], now: float) -> None:
-    """Everything was as desired: just say when that was seen. One statement for many resources."""
-    for part in among(statuses, refs):
-        connection.execute(update(statuses).where(part).values(checked_at=now))
+    """Everything was as desired: just say when that was seen."""
+    chosen = (statuses.c.kind == bindparam("of_kind"), statuses.c.name == bindparam("of_name"))
+    rows = [{"of_kind": ref.kind, "of_name": ref.name, "checked_at": now} for ref in refs]
+    if rows:
+        connection.execute(update(statuses).where(*chosen), rows)
 
 
 def request(connection: Connection, ref: ResourceRef, token: str) -> None:
@@ -165,6 +168,12 @@ def _values(entry: StatusUpdate, now: float) -> dict[str, Any]:
     return values
 
 
+@lru_cache(maxsize=4096)
+def _conditions(text: str) -> tuple[Condition, ...]:
+    """The stored conditions. What was written in one pass reads the same for most resources."""
+    return tuple(Condition.from_json(entry) for entry in json.loads(text))
+
+
 def _status(row: Row[Any]) -> Status:
     suspended = None
     if row.suspend_since is not None:
@@ -176,7 +185,7 @@ def _status(row: Row[Any]) -> Status:
         }
     return Status(
         ref=ResourceRef(row.kind, row.name),
-        conditions=tuple(Condition.from_json(entry) for entry in json.loads(row.conditions)),
+        conditions=_conditions(row.conditions),
         observed_generation=row.observed_generation,
         drift=() if row.drift == "[]" else tuple((path, *values) for path, *values in json.loads(row.drift)),
         pending=json.loads(row.pending) if row.pending else None,
@@ -192,10 +201,10 @@ def _status(row: Row[Any]) -> Status:
 
 def _rows(connection: Connection, refs: Collection[ResourceRef] | None) -> Iterable[Row[Any]]:
     if refs is None:
-        yield from connection.execute(select(*_COLUMNS))
+        yield from connection.execute(select(*_COLUMNS)).all()
         return
     for part in among(statuses, refs):
-        yield from connection.execute(select(*_COLUMNS).where(part))
+        yield from connection.execute(select(*_COLUMNS).where(part)).all()
 
 
 def _is(ref: ResourceRef) -> Any:

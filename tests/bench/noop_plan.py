@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from tests.bench.figures import Figure, faster
+from tests.bench.figures import Figure, faster, seconds, told
 from tests.bench.ground import Ground
 from tests.bench.measuring import BrokenError, take_turns
 from tests.bench.peers import Terraform
@@ -17,14 +17,22 @@ SIZES = {1000: (2.5, 5), 5000: (12.0, 3)}
 def figures() -> Iterator[Figure]:
     """One figure a size."""
     for count, (wanted, rounds) in SIZES.items():
-        terraform = Terraform(count)
+        counted, blocks = Terraform(count, "count"), Terraform(count, "blocks")
         ground = Ground(f"noop-{count}")
         ground.entries(count)
         ground.command("apply", ground.specs, "--yes")
-        contestants = {"ours": partial(_plan, ground, count), "theirs": partial(_terraform_plan, terraform)}
+        contestants = {
+            "ours": partial(_plan, ground, count),
+            "counted": partial(_terraform_plan, counted),
+            "blocks": partial(_terraform_plan, blocks),
+        }
         found = take_turns(rounds, contestants)
         what = f"plan of {count:,} unchanged resources"
-        yield faster(what, found["ours"], found["theirs"], wanted, f"against {terraform.version()}")
+        yield faster(
+            what, found["ours"], found["counted"], wanted, f"against {counted.version()}, one block with count"
+        )
+        ratio = found["blocks"].median / found["ours"].median
+        yield told("the same, against a block each", f"{ratio:.1f}×", f"Terraform: {seconds(found['blocks'].median)}")
 
 
 def _terraform_plan(terraform: Terraform) -> float:

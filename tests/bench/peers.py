@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import uuid
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from tests.bench.ground import BENCH
 from tests.bench.measuring import Whole, run
@@ -74,18 +75,21 @@ class Ansible:
 class Terraform:
     """`terraform plan` of resources of the built-in type terraform_data, kept below `.bench/` with their state.
 
+    layout: `count`, one block that stands for all, as people write many alike; `blocks`, a block each, ten in a file as
+    ours are. Terraform needs far longer for the first.
+
     The state is that of one applied resource, multiplied: applying writes the whole state for each resource, which
     takes half an hour for 5,000. A plan that finds nothing to do proves that it is right.
     """
 
-    def __init__(self, count: int, per_file: int = 10) -> None:
+    def __init__(self, count: int, layout: Literal["count", "blocks"]) -> None:
         program = shutil.which("terraform")
         if program is None:
             raise AbsentError("terraform is not on PATH")
         self._program = program
-        self._folder = BENCH / f"terraform-{count}"
+        self._folder = BENCH / f"terraform-{layout}-{count}"
         if not (self._folder / "ready").exists():
-            self._prepare(count, per_file)
+            self._prepare(count, layout)
 
     def plan(self) -> Whole:
         """A plan of nothing to do; another outcome raises BrokenError."""
@@ -95,19 +99,27 @@ class Terraform:
         """The first line of `terraform version`."""
         return self._run("version").out.splitlines()[0]
 
-    def _prepare(self, count: int, per_file: int) -> None:
+    def _prepare(self, count: int, layout: str) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        (self._folder / "one.tf").write_text(_block(0))
+        (self._folder / "one.tf").write_text(_blocks(range(1)) if layout == "blocks" else _counted(1))
         self._run("init", "-input=false", "-no-color")
         self._run("apply", "-input=false", "-no-color", "-auto-approve")
         (self._folder / "one.tf").unlink()
-        for first in range(0, count, per_file):
-            blocks = (_block(number) for number in range(first, min(first + per_file, count)))
-            (self._folder / f"entries-{first // per_file:05}.tf").write_text("\n".join(blocks))
         state = self._folder / "terraform.tfstate"
         applied = json.loads(state.read_text())
-        applied["resources"] = [_applied(applied["resources"][0], number) for number in range(count)]
+        (pattern,) = applied["resources"]
+        if layout == "blocks":
+            for first in range(0, count, 10):
+                (self._folder / f"entries-{first:05}.tf").write_text(_blocks(range(first, min(first + 10, count))))
+            applied["resources"] = [
+                {**pattern, "name": f"entry-{number:05}", "instances": [_instance(pattern, number)]}
+                for number in range(count)
+            ]
+        else:
+            (self._folder / "entries.tf").write_text(_counted(count))
+            instances = [{**_instance(pattern, number), "index_key": number} for number in range(count)]
+            applied["resources"] = [{**pattern, "instances": instances}]
         state.write_text(json.dumps(applied))
         self.plan()
         (self._folder / "ready").touch()
@@ -122,16 +134,22 @@ class Terraform:
         return run([self._program, *arguments], env, self._folder)
 
 
-def _block(number: int) -> str:
-    fields = f'text = "entry number {number}"\n    size = {number}'
-    return f'resource "terraform_data" "entry-{number:05}" {{\n  input = {{\n    {fields}\n  }}\n}}\n'
+def _blocks(numbers: Iterable[int]) -> str:
+    return "\n".join(
+        f'resource "terraform_data" "entry-{one:05}" {{\n  input = {{ text = "entry number {one}", size = {one} }}\n}}'
+        for one in numbers
+    )
 
 
-def _applied(pattern: dict[str, Any], number: int) -> dict[str, Any]:
+def _counted(count: int) -> str:
+    fields = 'text = "entry number ${count.index}", size = count.index'
+    return f'resource "terraform_data" "entries" {{\n  count = {count}\n  input = {{ {fields} }}\n}}'
+
+
+def _instance(pattern: dict[str, Any], number: int) -> dict[str, Any]:
     """The state of one resource, after that of another."""
-    copy: dict[str, Any] = json.loads(json.dumps(pattern))
-    copy["name"] = f"entry-{number:05}"
-    attributes = copy["instances"][0]["attributes"]
+    copy: dict[str, Any] = json.loads(json.dumps(pattern["instances"][0]))
+    attributes = copy["attributes"]
     attributes["id"] = str(uuid.uuid4())
     for side in ("input", "output"):
         attributes[side]["value"] = {"text": f"entry number {number}", "size": number}

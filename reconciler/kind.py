@@ -29,12 +29,19 @@ class ProcessTransport(Protocol):
     """How a kind runs an external command."""
 
     def run(
-        self, argv: Sequence[str], *, timeout: float, stdin: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        private: bool = False,
     ) -> Completed:
         """Run `argv` (never a shell) in a process group of its own and wait.
 
         timeout: seconds, then the whole group is killed and DeadlineError raised. The environment is a short fixed list
-        (PATH, HOME, LANG …) and `env`. A missing program raises TerminalError. A non-zero exit is returned, not raised.
+        (PATH, HOME, LANG …) and `env`. private: what it prints is secret, so it is returned and neither logged nor
+        quoted. A missing program raises TerminalError. A non-zero exit is returned, not raised.
         """
         ...
 
@@ -138,7 +145,8 @@ class Step:
     weight: share of the change's progress; the weights of a change are summed and scaled. preview: what the plan may
     promise. run returns JSON outputs, journalled with the outcome. check answers, for a step that was open when its
     process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take
-    over before it. No step may rely on having run only once.
+    over before it. command: the external command that it is about, as a plan shows it. No step may rely on having run
+    only once.
     """
 
     name: str
@@ -149,6 +157,7 @@ class Step:
     check: Callable[[Context], CheckAnswer] | None = None
     undo: Callable[[Context], None] | None = None
     safe_point: bool = True
+    command: str = ""
 
 
 class Kind(Protocol):

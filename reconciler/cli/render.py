@@ -59,6 +59,7 @@ def change_lines(change: Change, *, steps: bool = True) -> Iterator[str]:
     yield from diff_lines(change.diffs)
     if steps and change.steps:
         yield "    steps: " + ", ".join(f"{step.name} ({step.preview})" for step in change.steps)
+        yield from (f"    $ {plain(step.command)}" for step in change.steps if step.command)
     if change.obstacle is not None:
         obstacle = change.obstacle
         yield click.style(f"    {obstacle.kind}: {plain(obstacle.message)} [{obstacle.reason}]", fg="magenta")

@@ -105,6 +105,7 @@ def _change(change: Change) -> dict[str, Any]:
         ],
         "steps": [
             {"name": step.name, "title": step.title, "weight": step.weight, "preview": step.preview}
+            | ({"command": step.command} if step.command else {})
             for step in change.steps
         ],
         "obstacle": {"kind": obstacle.kind, "reason": obstacle.reason, "message": obstacle.message}

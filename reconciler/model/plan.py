@@ -40,12 +40,13 @@ class FieldDiff:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step as the plan shows it and the journal checks it."""
+    """A step as the plan shows it and the journal checks it. command: the external command that it is about, or ""."""
 
     name: str
     title: str
     weight: int
     preview: Preview
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)

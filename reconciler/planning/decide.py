@@ -132,6 +132,8 @@ def _present(
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after))
     else:
         change = _differs(judgement, kind, change, diffs)
+    if observation.note:
+        change = replace(change, why=f"{change.why}; {observation.note}")
     return _moded(judgement, kind, change, record)
 
 
@@ -178,7 +180,9 @@ def _blocked(change: Change, reason: str, message: str) -> Change:
 
 def _sealed(kind: KindRules, change: Change, record: Record | None) -> Change:
     """The change with its steps, then its fingerprint (which covers them)."""
-    planned = tuple(PlannedStep(step.name, step.title, step.weight, step.preview) for step in kind.steps(change))
+    planned = tuple(
+        PlannedStep(step.name, step.title, step.weight, step.preview, step.command) for step in kind.steps(change)
+    )
     return fingerprinted(kind, replace(change, steps=planned), record)
 
 

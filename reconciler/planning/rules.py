@@ -32,6 +32,11 @@ class StepShape(Protocol):
         """What the plan can promise of it."""
         ...
 
+    @property
+    def command(self) -> str:
+        """The external command that it is about; "" for none."""
+        ...
+
 
 class KindRules(Protocol):
     """The pure half of a kind; see `kind.Kind` for what each member means."""

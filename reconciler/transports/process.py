@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -66,6 +66,7 @@ class _Hooks:
     on_start: Callable[[int, int, str], None] | None
     on_output: Callable[[str], None] | None
     cancelled: Callable[[], Exception | None] | None
+    private: bool = False
 
 
 class ProcessRunner:
@@ -86,7 +87,13 @@ class ProcessRunner:
         self._hooks = _Hooks(on_start, on_output, cancelled)
 
     def run(
-        self, argv: Sequence[str], *, timeout: float, stdin: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        private: bool = False,
     ) -> Completed:
         """Run `argv` and wait. See `kind.ProcessTransport.run`; the working folder is /.
 
@@ -96,7 +103,8 @@ class ProcessRunner:
         started = time.monotonic()
         environment = child_environment(env)
         command = _gated(_resolved(argv, environment), with_input=stdin is not None)
-        child = _Child(_spawn(command, environment), tuple(argv), self._hooks)
+        hooks = replace(self._hooks, on_output=None, private=True) if private else self._hooks
+        child = _Child(_spawn(command, environment), tuple(argv), hooks)
         try:
             child.open_gate(stdin)
             child.wait(started + timeout, timeout)
@@ -289,7 +297,7 @@ class _Child:
         while not self._has_ended() and time.monotonic() < give_up:
             self._ask_whether_cancelled()
             self._pump(_POLL)
-        said = last_lines("\n".join(kept.text() for kept in self._kept.values()))
+        said = "" if self._hooks.private else last_lines("\n".join(kept.text() for kept in self._kept.values()))
         message = f"{self._argv[0]} did not end within {timeout:g} s and was killed"
         raise DeadlineError("Deadline", f"{message}; it said last:\n{said}" if said else message)
 

@@ -19,6 +19,7 @@ class PlainStep:
     title: str = ""
     weight: int = 1
     preview: Preview = "exact"
+    command: str = ""
 
 
 class Plain:

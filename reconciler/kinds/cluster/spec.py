@@ -21,15 +21,24 @@ DEFAULT_PROVIDER = "sandbox"
 class ClusterSpec:
     """A desired cluster. Times in seconds. nodes: how many must be ready, None for all that it has.
 
-    kubeconfig: absolute path, for a cluster that exists; None otherwise. manifests: as in the document.
+    image: of the nodes, "" for the provider's own choice. subnet: in CIDR form, "" for the shared network. cpus, memory
+    (bytes): limits of each node, 0 for none. kubeconfig: absolute path, for a cluster that exists; None otherwise.
+    manifests: as in the document.
     """
 
     name: str
     provider: str = DEFAULT_PROVIDER
+    running: bool = True
     version: str = ""
+    image: str = ""
+    subnet: str = ""
+    cpus: float = 0.0
+    memory: int = 0
+    preload_images: tuple[str, ...] = ()
     servers: int = 1
     agents: int = 0
     ports: Mapping[str, int] = field(default_factory=dict)
+    strict_ports: bool = False
     manifests: tuple[Any, ...] = ()
     kubeconfig: Path | None = None
     context: str = ""
@@ -46,13 +55,21 @@ class ClusterSpec:
         spec = resource.spec
         ready = spec.get("ready", {})
         kubeconfig = spec.get("kubeconfig", {})
+        resources = spec.get("resources", {})
         return cls(
             name=resource.ref.name,
             provider=spec.get("provider", DEFAULT_PROVIDER),
+            running=spec.get("running", True),
             version=spec.get("version", ""),
+            image=spec.get("image", ""),
+            subnet=spec.get("subnet", ""),
+            cpus=float(resources.get("cpus", 0)),
+            memory=parse_memory(resources.get("memory", "0")),
+            preload_images=tuple(spec.get("preloadImages", ())),
             servers=spec.get("servers", 1),
             agents=spec.get("agents", 0),
-            ports=spec.get("ports", {}),
+            ports={name: port for name, port in spec.get("ports", {}).items() if name != "strict"},
+            strict_ports=spec.get("ports", {}).get("strict", False),
             manifests=tuple(spec.get("manifests", ())),
             kubeconfig=_absolute(kubeconfig.get("path"), resource.source.owner),
             context=kubeconfig.get("context", ""),
@@ -63,6 +80,12 @@ class ClusterSpec:
             environment=spec.get("environment", ""),
             description=spec.get("description", ""),
         )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from what docker takes: a number and maybe b, k, m or g, each 1024 times the one before."""
+    unit = text[-1:].lower()
+    return int(text[:-1]) * 1024 ** "bkmg".index(unit) if unit in tuple("bkmg") else int(text)
 
 
 def _absolute(file: Any, owner: str) -> Path | None:

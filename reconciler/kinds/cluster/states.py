@@ -1,8 +1,9 @@
 """The states that a cluster's row goes through. Pure; `rows` lets nothing else happen to the column `actual_state`.
 
-unknown → creating → running | failed, running → failed, failed → creating, any of them → deleting → gone | failed. Gone
-means that the row is deleted. A process that dies leaves its row in `creating` or `deleting`; whoever comes next moves
-it on along these edges, through `failed` where it has to, so that no state is overwritten in silence.
+unknown → creating → running | failed, running → failed, failed → creating, running | failed → stopped → running |
+failed, any of them → deleting → gone | failed. Gone means that the row is deleted. A process that dies leaves its row
+in `creating` or `deleting`; whoever comes next moves it on along these edges, through `failed` where it has to, so that
+no state is overwritten in silence.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
     CREATING = "creating"
     RUNNING = "running"
+    STOPPED = "stopped"
     FAILED = "failed"
     DELETING = "deleting"
     GONE = "gone"
@@ -27,8 +29,9 @@ class State(StrEnum):
 EDGES: dict[State, frozenset[State]] = {
     State.UNKNOWN: frozenset({State.CREATING, State.DELETING}),
     State.CREATING: frozenset({State.RUNNING, State.FAILED, State.DELETING}),
-    State.RUNNING: frozenset({State.FAILED, State.DELETING}),
-    State.FAILED: frozenset({State.CREATING, State.DELETING}),
+    State.RUNNING: frozenset({State.STOPPED, State.FAILED, State.DELETING}),
+    State.STOPPED: frozenset({State.RUNNING, State.FAILED, State.DELETING}),
+    State.FAILED: frozenset({State.CREATING, State.STOPPED, State.DELETING}),
     State.DELETING: frozenset({State.GONE, State.FAILED}),
     State.GONE: frozenset(),
 }

@@ -26,7 +26,7 @@ def test_every_way_is_made_of_edges_and_ends_at_its_target(current: State, targe
 
 @given(STATES)
 def test_a_cluster_is_running_only_after_it_was_creating(current: State) -> None:
-    if current in (State.GONE, State.RUNNING):
+    if current in (State.GONE, State.RUNNING, State.STOPPED):
         return
     assert path(current, State.RUNNING)[-2:] in [(State.CREATING, State.RUNNING), (State.RUNNING,)]
     assert State.CREATING in (current, *path(current, State.RUNNING))
@@ -51,3 +51,9 @@ def test_an_interrupted_deletion_can_be_created_again() -> None:
 
 def test_a_cluster_that_vanished_fails_before_it_is_made_again() -> None:
     assert path(State.RUNNING, State.CREATING) == (State.FAILED, State.CREATING)
+
+
+def test_a_cluster_that_stands_still_was_made_before() -> None:
+    assert path(State.RUNNING, State.STOPPED) == (State.STOPPED,)
+    assert path(State.STOPPED, State.RUNNING) == (State.RUNNING,)
+    assert path(State.CREATING, State.STOPPED) == (State.FAILED, State.STOPPED)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 from reconciler.errors import TerminalError
 from reconciler.kind import Context
@@ -18,19 +18,39 @@ from reconciler.kinds.cluster.spec import ClusterSpec
 
 
 @dataclass(frozen=True, slots=True)
+class Container:
+    """The container that is a cluster's first server.
+
+    image: as it was asked for. network: the cluster's own network. address: on that network, None while it has none.
+    subnet: of that network in CIDR form, "" while nobody knows. cpus, memory (bytes): its limits, 0 for none.
+    """
+
+    name: str
+    running: bool
+    image: str = ""
+    network: str = ""
+    address: str | None = None
+    subnet: str = ""
+    cpus: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A cluster as its provider knows it.
 
-    state: `stopped` also when just the provider's own process is down. kubeconfig: the document that reaches it, None
-    when nobody knows while it is stopped, and for a provider whose kubeconfig is given by the spec.
+    state: `stopped` also when just the provider's own process is down; `unfinished` when our own creation of it was
+    interrupted, so that nothing in it is worth keeping. kubeconfig: the document that reaches it, None when nobody
+    knows while it does not run, and for a provider whose kubeconfig is given by the spec. container: where it has one.
     """
 
-    state: Literal["running", "stopped"]
+    state: Literal["running", "stopped", "unfinished"]
     version: str = ""
     servers: int | None = None
     agents: int | None = None
     server: str = ""
     kubeconfig: Mapping[str, Any] | None = None
+    container: Container | None = None
 
 
 class Provider(Protocol):
@@ -62,12 +82,46 @@ class Provider(Protocol):
         """Start a stopped cluster."""
         ...
 
+    def stop(self, spec: ClusterSpec, context: Context) -> None:
+        """Stop a running cluster; what it holds stays."""
+        ...
+
     def scale(self, spec: ClusterSpec, context: Context) -> None:
         """Bring it to the spec's servers and agents."""
         ...
 
     def delete(self, name: str, context: Context) -> None:
         """Delete it, with all that was made for it; nothing to do when it is not there."""
+        ...
+
+
+class ContainerProvider(Provider, Protocol):
+    """A provider whose nodes are containers of this host's docker engine.
+
+    default_image: for a spec without image and version.
+    """
+
+    in_containers: Literal[True]
+    default_image: str
+
+    def image_of(self, spec: ClusterSpec) -> str:
+        """The node image that the spec asks for. Raises SpecError for a version that no image is known by."""
+        ...
+
+    def creation(self, spec: ClusterSpec, ports: Mapping[str, Any]) -> list[str]:
+        """The command that creates the cluster. ports: by their names in the spec, those that it has."""
+        ...
+
+    def ensure_network(self, spec: ClusterSpec, context: Context) -> None:
+        """The network that its nodes will be in is there."""
+        ...
+
+    def nodes_of(self, spec: ClusterSpec) -> list[str]:
+        """The names of its nodes' containers."""
+        ...
+
+    def load_images(self, name: str, images: Sequence[str], context: Context) -> None:
+        """Put images of the host's engine into the cluster's nodes."""
         ...
 
 
@@ -89,6 +143,11 @@ def provider_named(name: str) -> Provider:
     except KeyError:
         known = ", ".join(providers())
         raise TerminalError("UnknownProvider", f"there is no provider {name}; there are {known}") from None
+
+
+def in_containers(provider: Provider) -> TypeGuard[ContainerProvider]:
+    """Whether its nodes are containers of the host, with all that a `ContainerProvider` can do for them."""
+    return getattr(provider, "in_containers", False) is True
 
 
 def wanted_nodes(spec: ClusterSpec, provider: Provider) -> int:

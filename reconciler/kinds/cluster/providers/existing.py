@@ -38,6 +38,10 @@ class Existing:
         """Never."""
         raise TerminalError("NotStarted", "a cluster of provider existing is never started")
 
+    def stop(self, spec: ClusterSpec, context: Context) -> None:
+        """Never."""
+        raise TerminalError("NotStopped", "a cluster of provider existing is never stopped")
+
     def scale(self, spec: ClusterSpec, context: Context) -> None:
         """Never."""
         raise TerminalError("NotScaled", "a cluster of provider existing is never scaled")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -71,6 +72,12 @@ class Sandbox:
         admin.ensure_running()
         if admin.call("POST", f"{_path(spec.name)}/start", missing_ok=True) is None:
             raise TransientError("Vanished", f"the sandbox has no cluster {spec.name} any more")
+
+    def stop(self, spec: ClusterSpec, context: Context) -> None:
+        """Serve the cluster no longer; while the sandbox itself is down, nothing is served anyway."""
+        with suppress(SandboxDownError):
+            if SandboxAdmin(context).call("POST", f"{_path(spec.name)}/stop", missing_ok=True) is None:
+                raise TransientError("Vanished", f"the sandbox has no cluster {spec.name} any more")
 
     def scale(self, spec: ClusterSpec, context: Context) -> None:
         """The same request as for creating it, with other numbers."""

@@ -14,7 +14,8 @@ class Observation:
     state: what was seen, None when it is known to be absent. unknown: why nothing is known, "" when something is.
     unreachable: the target did not answer (counted apart). pending: the resource of the same plan inside which this one
     will live, so that it cannot be looked at yet. unhealthy: why what is there does not work, "" when it does or when
-    health means nothing here. observed_at: seconds since the epoch.
+    health means nothing here. note: what people should know before it is made or changed, "" for nothing; no part of
+    the state. observed_at: seconds since the epoch.
     """
 
     ref: ResourceRef
@@ -23,6 +24,7 @@ class Observation:
     unreachable: bool = False
     pending: ResourceRef | None = None
     unhealthy: str = ""
+    note: str = ""
     observed_at: float = 0.0
 
     @property

@@ -14,6 +14,8 @@ API_VERSION = "reconciler.dev/v1"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 KIND_PATTERN = r"^[A-Z][A-Za-z0-9]{0,62}$"
 DEFAULT_INTERVAL = 300.0
+RECORD_OWNER = "row"
+"""The owner of what no document wants, but a record of its kind (see `kind.Recorded`)."""
 
 State = Any
 """Plain JSON data as a kind reports or wants it; None means absent."""
@@ -87,8 +89,8 @@ class Lifecycle:
 class Source:
     """Where a resource is written, and who owns it.
 
-    owner: what may change it: `file:PATH`, `git:URL//PATH` or `api`. line and column: of its first key, from 1; 0 where
-    there is no text. revision: the commit it was read from, or "".
+    owner: what may change it: `file:PATH`, `git:URL//PATH`, `api` or `row`. line and column: of its first key, from 1;
+    0 where there is no text. revision: the commit it was read from, or "".
     """
 
     owner: str

@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import inspect, text
 
 from reconciler.errors import DatabaseError
 from reconciler.store.database import BUSY_TIMEOUT, Database
+from reconciler.store.takeover import check_unused, is_in_wal_mode
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -23,12 +24,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def open_database(url: str, kind_folders: Sequence[Path] = (), busy_timeout: float = BUSY_TIMEOUT) -> Database:
     """The database at `url`, migrated to head: the engine's branch and that of every kind folder with `migrations/`.
 
-    The file is copied beside itself before a migration. Raises DatabaseError for a newer or damaged one.
+    The file is copied beside itself before a migration. Raises DatabaseError for a newer or damaged one, and for that
+    of another program.
     """
     database = Database(url, busy_timeout)
     try:
         folders = version_folders(kind_folders)
         wanted = heads(folders)
+        file = _file_of(database)
+        if file is not None and not is_in_wal_mode(file):
+            check_unused(file, folders)
         if _stored(database) != wanted:
             with _alone(database):
                 _migrate(database, folders, wanted)
@@ -70,7 +75,9 @@ def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]
             f"{database.path} is at {', '.join(sorted(unknown))}, which this version does not know: install a newer one"
         )
         raise DatabaseError("NewerSchema", message)
-    _keep_a_copy(database, stored)
+    file = _file_of(database)
+    if file is not None and (stored or check_unused(file, folders)):
+        _keep_a_copy(file, stored)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "newline")
@@ -86,16 +93,23 @@ def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]
         raise DatabaseError("MigrationFailed", message) from error
 
 
-def _keep_a_copy(database: Database, stored: frozenset[str]) -> None:
+def _keep_a_copy(file: Path, stored: frozenset[str]) -> None:
     """Copy a file that has content, with SQLite's own backup so that the copy is whole."""
-    if database.engine.dialect.name != "sqlite" or not stored:
-        return
-    copy = Path(f"{database.path}.before-{'-'.join(sorted(stored))}")
+    copy = Path(f"{file}.before-{'-'.join(sorted(stored)) or 'takeover'}")
     if copy.exists():
         return
-    with sqlite3.connect(database.path) as source, sqlite3.connect(copy) as target:
+    part = Path(f"{copy}.part")
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(part)) as target:
         source.backup(target)
-    copy.chmod(0o600)
+    part.chmod(0o600)
+    part.rename(copy)
+
+
+def _file_of(database: Database) -> Path | None:
+    """The file of an SQLite database; None for another database, or one in memory."""
+    is_file = database.engine.dialect.name == "sqlite" and database.engine.url.database not in (None, "", ":memory:")
+    return Path(str(database.engine.url.database)) if is_file else None
 
 
 @contextmanager

@@ -20,7 +20,19 @@ from tests.bench.figures import HEADER, Figure, row
 from tests.bench.measuring import BrokenError
 from tests.bench.peers import AbsentError
 
-BENCHMARKS = ("startup", "imports", "noop_plan", "one_more", "load", "edits", "resync", "isolation", "idle", "pages")
+BENCHMARKS = (
+    "startup",
+    "imports",
+    "noop_plan",
+    "one_more",
+    "load",
+    "edits",
+    "resync",
+    "isolation",
+    "idle",
+    "pages",
+    "clusters",
+)
 
 
 def main() -> int:

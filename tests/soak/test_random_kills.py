@@ -103,3 +103,33 @@ def test_clusters_survive_kills_of_the_program_and_of_the_sandbox(clusters: Sand
     assert clusters.rows("SELECT * FROM leases WHERE owner != ''") == []
     assert set(processes_of(clusters.root)) == {clusters.sandbox_pid()}
     print(f"clusters: {kills} kills of apply, {rounds // 5} of the sandbox in {time.monotonic() - started:.0f} s")
+
+
+def test_twenty_clusters_come_and_go_under_kills(clusters: SandboxLab, chance: random.Random) -> None:
+    """Each round wants some of twenty clusters and not the others, and whoever sees to it is killed."""
+    names = [f"c{number:02}" for number in range(20)]
+    started, kills, rounds = time.monotonic(), 0, 0
+    wanted: set[str] = set()
+    while kills < amount("CLUSTER_KILLS", 300):
+        rounds += 1
+        wanted ^= set(chance.sample(names, chance.randint(1, 8)))
+        states = {name: "present" if name in wanted else "absent" for name in names}
+        clusters.write("all.yaml", *(cluster(name, {"state": state}) for name, state in states.items()))
+        command = clusters.start("apply", clusters.specs, "--yes", "--forks", "8", "--max-deletes", "20")
+        kills += killed_within(command, chance.uniform(0.2, 4.0))
+        assert clusters.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+    converge = partial(clusters.run, "apply", clusters.specs, "--yes", "--forks", "8", "--max-deletes", "20")
+    until(lambda: converge().code == 0, partial(clusters.rows, "SELECT * FROM clusters"), within=180)
+    assert clusters.plan() == {}
+    made = clusters.made()
+    assert set(made) == wanted
+    rows = {row["name"]: row for row in clusters.rows("SELECT * FROM clusters")}
+    assert set(rows) == wanted, "a record without its cluster, or a cluster without its record"
+    for name, row in rows.items():
+        assert (row["actual_state"], row["cluster_uid"]) == ("running", made[name]["uid"])
+    ports = [row["server"] for row in rows.values()]
+    assert len(set(ports)) == len(ports)
+    assert clusters.is_whole()
+    assert clusters.rows("SELECT * FROM leases WHERE owner != ''") == []
+    assert set(processes_of(clusters.root)) == {clusters.sandbox_pid()}
+    print(f"clusters: {kills} kills in {rounds} rounds, {time.monotonic() - started:.0f} s")

@@ -135,7 +135,7 @@ def _observation_fault(ref: ResourceRef, answer: Any) -> str:
     """What is wrong with an observation; "" for nothing."""
     if not isinstance(answer, Observation):
         return f"it is a {type(answer).__name__}"
-    reasons: list[Any] = [answer.unknown, answer.unhealthy]
+    reasons: list[Any] = [answer.unknown, answer.unhealthy, answer.note]
     if answer.ref != ref:
         return "it speaks of another resource"
     if not all(isinstance(reason, str) for reason in reasons) or plain_fault(reasons):
@@ -155,6 +155,8 @@ def _step_fault(step: Any) -> str:
         return f"a name is no text of 1 to {_MAX_NAME} characters"
     if not isinstance(step.title, str) or len(step.title) > _MAX_TITLE or not step.title.isprintable():
         return f"a title is no text of at most {_MAX_TITLE} characters"
+    if not isinstance(step.command, str) or not step.command.isprintable():
+        return "a command is no text on one line"
     if not isinstance(step.weight, int) or not 0 <= step.weight <= 1_000_000:
         return "a weight is no number from 0 to 1,000,000"
     if step.preview not in get_args(Preview):

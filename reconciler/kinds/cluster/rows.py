@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.errors import TransientError
 from reconciler.kind import Context, Records
 from reconciler.kinds.cluster.states import State, path
+from reconciler.model.resource import RECORD_OWNER
 
 TABLE = "clusters"
 PORT_COLUMNS = {"nodePort": "node_port", "pfPort": "pf_port", "httpPort": "http_port", "httpsPort": "https_port"}
@@ -37,15 +38,23 @@ def advance(
     through: a state to pass on the way even where there is no need to.
     """
     with context.records.transaction() as records:
-        row = read(records, name)
-        first = path(state_of(row), through or state_of(row))
-        passed = (*first, *path(through or state_of(row), target))
-        now = context.now()
-        stamped = {"updated_at": now} if row is not None else {"updated_at": now, "created_at": now}
-        state = {"actual_state": target.value, "status": target.value}
-        records.put(TABLE, {"name": name}, {**stamped, **(values or {}), **state})
-    if passed:
-        context.log(f"{name}: {' -> '.join((state_of(row), *passed))}\n")
+        way = move(records, (name, context.now()), target, values or {}, through=through)
+    if way:
+        context.log(f"{name}: {way}\n")
+
+
+def move(
+    records: Records, at: tuple[str, float], target: State, values: Mapping[str, Any], *, through: State | None = None
+) -> str:
+    """`advance` inside a transaction that is open; the way, for the log. at: the cluster's name and the time."""
+    name, now = at
+    row = read(records, name)
+    first = path(state_of(row), through or state_of(row))
+    passed = (*first, *path(through or state_of(row), target))
+    stamped = {"updated_at": now} if row is not None else {"updated_at": now, "created_at": now}
+    state = {"actual_state": target.value, "status": target.value}
+    records.put(TABLE, {"name": name}, {**stamped, **values, **state})
+    return " -> ".join((state_of(row), *passed)) if passed else ""
 
 
 def change(context: Context, name: str, values: Mapping[str, Any]) -> None:
@@ -77,31 +86,68 @@ def write_surely(context: Context, write: Callable[[], None]) -> None:
             context.sleep(0.5 * attempt)
 
 
-def recorded_fields(row: Row) -> dict[str, Any]:
-    """What of the desired state only the row can show, in normal form."""
-    ports = {name: row[column] for name, column in PORT_COLUMNS.items() if row[column] is not None}
+def recorded_fields(row: Row, wanted: Mapping[str, int], *, allocates: bool) -> dict[str, Any]:
+    """What of the desired state only the row can show, in normal form.
+
+    wanted: the ports that the spec names. allocates: the others were given by us, and are no part of the state.
+    """
     return {
         "role": row["role"],
         "environment": row["environment"],
         "description": row["description"],
-        "ports": ports,
+        "ports": _seen_ports(row, wanted, allocates=allocates),
     }
 
 
-def columns_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The other way round: columns for the fields of a normal form."""
-    ports = wanted.get("ports", {})
+def ports_of(row: Row) -> dict[str, int]:
+    """The ports that a cluster has in the records: what was given to it, by the names of the spec."""
+    return {name: row[column] for name, column in PORT_COLUMNS.items() if row[column] is not None}
+
+
+def wish_of(context: Context) -> dict[str, Any]:
+    """Columns for what the document of a cluster wants; none for a cluster that its own row wants."""
+    assert context.resource is not None
+    assert context.change is not None
+    if context.resource.source.owner == RECORD_OWNER:
+        return {}
+    wanted: Mapping[str, Any] = context.change.after
     return {
+        "desired_by": "document",
+        "desired_state": "stopped" if wanted.get("state") == State.STOPPED else "present",
         "role": wanted.get("role", "business"),
         "environment": wanted.get("environment", ""),
         "description": wanted.get("description", ""),
-        **{column: ports.get(name) for name, column in PORT_COLUMNS.items()},
     }
+
+
+def made_ports(row: Row | None) -> dict[str, str]:
+    """A column for the ports that a cluster has as it was made."""
+    return {"made_ports": json.dumps(ports_of(row))} if row is not None else {}
+
+
+def _seen_ports(row: Row, wanted: Mapping[str, int], *, allocates: bool) -> dict[str, int]:
+    """The ports as they compare with what is wanted.
+
+    A port that was given in place of the wanted one counts as that. What the records hold and what the cluster was made
+    with may differ, because the records were changed since: then the one that is not as wanted is seen.
+    """
+    recorded, granted = ports_of(row), json.loads(row["granted_ports"])
+    made = json.loads(row["made_ports"]) if row["made_ports"] else recorded
+    seen: dict[str, int] = {} if allocates else dict(recorded)
+    for name, port in wanted.items():
+        asked, given = granted.get(name, (port, port))
+        right = given if asked == port else port
+        found = recorded.get(name) if recorded.get(name) != right else made.get(name)
+        if found is not None:
+            seen[name] = port if found == right else found
+        else:
+            seen.pop(name, None)
+    return seen
 
 
 def inventory_of(row: Row | None) -> dict[str, str]:
     """What we applied: API path by manifest key, in the order in which it was applied."""
-    return {entry["key"]: entry["path"] for entry in json.loads(row["inventory"])} if row is not None else {}
+    return {one["key"]: one["path"] for one in json.loads(row["inventory"] or "[]")} if row is not None else {}
 
 
 def inventory_column(inventory: Mapping[str, str]) -> dict[str, str]:

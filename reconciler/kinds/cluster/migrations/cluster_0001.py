@@ -1,4 +1,4 @@
-"""The table `clusters`."""
+"""The table `clusters`: made, or taken over from the predecessor's kindler.db, whose rows and other tables stay."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,50 +8,81 @@ down_revision = None
 branch_labels = ("cluster",)
 depends_on = None
 
+takes_over = {"clusters": {"id", "name", "provider"}, "operations": {"id", "cluster_name"}}
+"""Tables that may be there before any migration of ours, with columns by which they are known (see `store.schema`)."""
+
+_STATES = ("unknown", "creating", "running", "failed", "deleting")
+_TIMES = ("last_reconciled_at", "created_at", "updated_at")
+
 
 def upgrade() -> None:
+    connection = op.get_bind()
+    there = sa.inspect(connection)
+    if there.has_table("clusters"):
+        _take_over(connection, {column["name"] for column in there.get_columns("clusters")})
+        return
     op.create_table(
         "clusters",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=63), nullable=False),
         sa.Column("provider", sa.String(length=32), nullable=False),
+        *_columns(),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
+        sa.UniqueConstraint("name", name=op.f("uq_clusters_name")),
+    )
+
+
+def _columns() -> list[sa.Column]:
+    text = sa.Text().with_variant(sa.Text(length=4294967295), "mysql", "mariadb")
+    return [
         sa.Column("subnet", sa.String(length=64), nullable=True),
         sa.Column("node_port", sa.Integer(), nullable=True),
         sa.Column("pf_port", sa.Integer(), nullable=True),
         sa.Column("http_port", sa.Integer(), nullable=True),
         sa.Column("https_port", sa.Integer(), nullable=True),
         sa.Column("server_ip", sa.String(length=64), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("desired_state", sa.String(length=16), nullable=False),
-        sa.Column("actual_state", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=16), server_default="unknown", nullable=False),
+        sa.Column("desired_state", sa.String(length=16), server_default="present", nullable=False),
+        sa.Column("actual_state", sa.String(length=16), server_default="unknown", nullable=False),
         sa.Column("last_reconciled_at", sa.Double(), nullable=True),
-        sa.Column(
-            "reconcile_error",
-            sa.Text()
-            .with_variant(sa.Text(length=4294967295), "mariadb")
-            .with_variant(sa.Text(length=4294967295), "mysql"),
-            nullable=True,
-        ),
+        sa.Column("reconcile_error", text, nullable=True),
         sa.Column("created_at", sa.Double(), nullable=True),
         sa.Column("updated_at", sa.Double(), nullable=True),
-        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("version", sa.String(length=32), server_default="", nullable=False),
         sa.Column("servers", sa.Integer(), nullable=True),
         sa.Column("agents", sa.Integer(), nullable=True),
-        sa.Column("role", sa.String(length=16), nullable=False),
-        sa.Column("environment", sa.String(length=63), nullable=False),
-        sa.Column("description", sa.String(length=512), nullable=False),
-        sa.Column("cluster_uid", sa.String(length=64), nullable=False),
-        sa.Column("server", sa.String(length=255), nullable=False),
-        sa.Column("kubeconfig", sa.String(length=1024), nullable=False),
-        sa.Column("context", sa.String(length=255), nullable=False),
-        sa.Column("created_by_us", sa.SmallInteger(), nullable=False),
-        sa.Column(
-            "inventory",
-            sa.Text()
-            .with_variant(sa.Text(length=4294967295), "mariadb")
-            .with_variant(sa.Text(length=4294967295), "mysql"),
-            nullable=False,
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
-        sa.UniqueConstraint("name", name=op.f("uq_clusters_name")),
-    )
+        sa.Column("role", sa.String(length=16), server_default="business", nullable=False),
+        sa.Column("environment", sa.String(length=63), server_default="", nullable=False),
+        sa.Column("description", sa.String(length=512), server_default="", nullable=False),
+        sa.Column("cluster_uid", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("server", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("kubeconfig", sa.String(length=1024), server_default="", nullable=False),
+        sa.Column("context", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("created_by_us", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("inventory", text, nullable=True),
+        sa.Column("desired_by", sa.String(length=16), server_default="row", nullable=False),
+        sa.Column("register_portainer", sa.SmallInteger(), nullable=True),
+        sa.Column("haproxy_route", sa.SmallInteger(), nullable=True),
+        sa.Column("granted_ports", sa.String(length=255), server_default="{}", nullable=False),
+        sa.Column("made_ports", sa.String(length=255), nullable=True),
+    ]
+
+
+def _take_over(connection: sa.Connection, there: set[str]) -> None:
+    """Add what is missing and bring what is there into our form. Nothing is rebuilt: `operations` refers to the table.
+
+    Its times are text in UTC; `devops` was its management cluster by name; a state that we do not know is `unknown`.
+    """
+    for column in _columns():
+        if column.name not in there:
+            op.add_column("clusters", column)
+    for name in _TIMES:
+        seconds = f"CAST(strftime('%s', {name}) AS REAL)"
+        connection.execute(sa.text(f"UPDATE clusters SET {name} = {seconds} WHERE typeof({name}) = 'text'"))
+    known = ", ".join(f"'{state}'" for state in _STATES)
+    for statement in (
+        f"UPDATE clusters SET actual_state = 'unknown' WHERE actual_state IS NULL OR actual_state NOT IN ({known})",
+        "UPDATE clusters SET status = actual_state, desired_state = coalesce(desired_state, 'present')",
+        "UPDATE clusters SET role = 'management' WHERE name = 'devops'",
+    ):
+        connection.execute(sa.text(statement))

@@ -10,6 +10,7 @@ from typing import Any
 
 from reconciler.errors import UnreachableError
 from reconciler.sandbox import processes
+from reconciler.sandbox.unix_paths import address_of
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -22,7 +23,8 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        with address_of(self._path) as address:
+            self.sock.connect(address)
 
 
 def ask(home: Path, method: str, path: str, body: Any = None, timeout: float = 10.0) -> tuple[int, Any]:

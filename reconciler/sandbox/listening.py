@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from reconciler.sandbox.certificates import Certificates
+from reconciler.sandbox.unix_paths import address_of
 
 _GRACE = 2
 
@@ -97,7 +98,8 @@ def bind_unix(path: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        bound.bind(str(path))
+        with address_of(path) as address:
+            bound.bind(address)
         bound.listen(128)
         bound.setblocking(False)
     except OSError:

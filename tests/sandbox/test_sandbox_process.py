@@ -240,3 +240,15 @@ def test_a_process_that_reuses_the_pid_is_not_taken_for_the_server(tmp_path: Pat
 def test_usage_errors_exit_64() -> None:
     command = [sys.executable, "-m", "reconciler.sandbox", "serve"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 64
+
+
+def test_a_home_may_lie_deeper_than_a_socket_address_is_long(tmp_path: Path) -> None:
+    home = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 6)
+    home.mkdir(parents=True)
+    deep = Sandbox(home)
+    deep.start()
+    try:
+        assert deep.create("dev")["state"] == "running"
+        assert deep.command("status").returncode == 0
+    finally:
+        deep.end()

@@ -12,7 +12,8 @@ from reconciler.kind import Context, Step
 from reconciler.kinds.cluster.looking import look_at
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.plan_steps import steps_of
-from reconciler.kinds.cluster.providers import provider_named, providers, wanted_nodes
+from reconciler.kinds.cluster.providers import ContainerProvider, in_containers, provider_named, providers, wanted_nodes
+from reconciler.kinds.cluster.providers.docker_networks import network_of
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
@@ -47,7 +48,7 @@ class ClusterKind:
         provider = provider_named(spec.provider)
         wanted: dict[str, Any] = {
             "provider": spec.provider,
-            "state": "running",
+            "state": "running" if spec.running else "stopped",
             "role": spec.role,
             "environment": spec.environment,
             "description": spec.description,
@@ -58,6 +59,8 @@ class ClusterKind:
             wanted |= {"servers": spec.servers, "agents": spec.agents, "kubeconfig": "current"}
             if spec.version:
                 wanted["version"] = spec.version
+            if in_containers(provider):
+                wanted |= _contained(spec, provider)
         else:
             wanted["kubeconfig"] = {"path": str(spec.kubeconfig), "context": spec.context}
         nodes = wanted_nodes(spec, provider)
@@ -72,3 +75,19 @@ class ClusterKind:
     def steps(self, change: Change) -> Sequence[Step]:
         """The steps that the change needs."""
         return steps_of(change)
+
+
+def _contained(spec: ClusterSpec, provider: ContainerProvider) -> dict[str, Any]:
+    """What is wanted of nodes in containers; what the spec leaves out is left to the provider."""
+    provider.image_of(spec)  # that there is one for the version
+    wanted: dict[str, Any] = {"address": "recorded"}
+    if spec.image:
+        wanted["image"] = spec.image
+    if spec.subnet:
+        wanted["subnet"] = str(network_of(spec.subnet))
+    limits = {"cpus": spec.cpus, "memory": spec.memory}
+    if any(limits.values()):
+        wanted["resources"] = {name: limit for name, limit in limits.items() if limit}
+    if spec.preload_images:
+        wanted["preloadImages"] = dict.fromkeys(spec.preload_images, "loaded")
+    return wanted

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, TransientError, UnreachableError
 from reconciler.kind import Context
-from reconciler.kinds.cluster import rows
+from reconciler.kinds.cluster import reserving, rows
 from reconciler.kinds.cluster.kubeconfigs import compare_file
 from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
-from reconciler.kinds.cluster.providers import Found, Provider, provider_named, wanted_nodes
+from reconciler.kinds.cluster.providers import Container, Found, Provider, provider_named, wanted_nodes
+from reconciler.kinds.cluster.providers.docker import Tools, full_image, is_image
 from reconciler.kinds.cluster.secret_values import hidden, holds_secrets
 from reconciler.kinds.cluster.spec import ClusterSpec
+from reconciler.kinds.cluster.states import State
 from reconciler.model.digest import to_plain
 from reconciler.model.observation import Observation
 from reconciler.model.resource import Resource
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 NODES = "/api/v1/nodes"
+NO_ADDRESS = "its node has no address on the cluster's own network"
 _FEW = 3
 
 
@@ -42,11 +45,20 @@ def look_at(resource: Resource, context: Context) -> Observation:
     provider = provider_named(row["provider"] if row is not None else spec.provider)
     try:
         found = provider.look(spec.name, row, context)
-        state = None if found is None else _Look(spec, row, provider, found, context).state()
+        looked = None if found is None else _Look(spec, row, provider, found, context)
+        state = looked.state() if looked is not None else _left_over(resource, row)
+        note = reserving.foresee(spec, context) if state is None and resource.lifecycle.state == "present" else ""
     except ReconcilerError as error:
         unreachable = isinstance(error, UnreachableError)
         return Observation(resource.ref, unknown=error.message, unreachable=unreachable, observed_at=now)
-    return Observation(resource.ref, state=state, observed_at=now)
+    unhealthy = looked.trouble() if looked is not None else ""
+    return Observation(resource.ref, state=state, unhealthy=unhealthy, note=note, observed_at=now)
+
+
+def _left_over(resource: Resource, row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The record of a cluster that is gone, where nobody but the record wants it to be absent: it has to go as well."""
+    is_done = row is not None and row["desired_by"] == "row" and resource.lifecycle.state == "absent"
+    return {"provider": row["provider"], "state": "gone"} if row is not None and is_done else None
 
 
 def ready_nodes(api: KubeTransport) -> tuple[int, list[str]]:
@@ -89,24 +101,57 @@ class _Look:
 
     def state(self) -> dict[str, Any]:
         """The normal form."""
-        seen: dict[str, Any] = {"provider": self.provider.name, "state": self._recorded_state()}
+        seen: dict[str, Any] = {"provider": self.provider.name, "state": self._state()}
         if self.row is not None:
-            seen |= rows.recorded_fields(self.row)
+            allocates = self.provider.allocates_ports
+            seen |= rows.recorded_fields(self.row, self.spec.ports, allocates=allocates)
         if self.provider.makes:
             version = as_wanted(self.found.version, self.spec.version)
             sizes = {"version": version, "servers": self.found.servers, "agents": self.found.agents}
             seen |= {name: value for name, value in sizes.items() if value not in (None, "")}
+        if self.found.container is not None:
+            seen |= self._contained(self.found.container)
         seen["kubeconfig"] = self._kubeconfig()
-        if self.found.state == "stopped":
-            return seen | {"state": "stopped"} | self._as_wanted()
+        if self.found.state != "running" or not self.spec.running:
+            return seen | self._as_wanted()
         if not self._is_in_place(seen["kubeconfig"]):
             return seen | self._as_wanted()
         path, name = self._access()
         with self.context.kube(path, name) as api:
             return seen | self._through(api)
 
-    def _recorded_state(self) -> str:
-        return rows.state_of(self.row).value
+    def trouble(self) -> str:
+        """What is wrong with a cluster that runs as wanted; "" for nothing."""
+        container = self.found.container
+        runs = self.found.state == "running" and self.spec.running
+        return NO_ADDRESS if runs and container is not None and not container.address else ""
+
+    def _state(self) -> str:
+        """The recorded state, unless it stands still or runs against what was recorded."""
+        recorded = rows.state_of(self.row)
+        if self.found.state == "unfinished":
+            return "unfinished"
+        if self.found.state == "stopped":
+            return "stopped" if self.spec.running or recorded is State.STOPPED else recorded.value
+        return "started" if recorded is State.STOPPED else recorded.value
+
+    def _contained(self, container: Container) -> dict[str, Any]:
+        """What can be seen of a node from outside. Its addresses go while it stands still, and are not compared."""
+        runs = self.found.state == "running" and self.spec.running
+        recorded = self.row["server_ip"] if self.row is not None else ""
+        is_current = self.row is not None and (container.address or None) == (recorded or None)
+        seen: dict[str, Any] = {"address": "recorded" if is_current or not runs else "changed"}
+        if self.spec.image:
+            seen["image"] = self.spec.image if is_image(container.image, self.spec.image) else container.image
+        subnet = container.subnet or (self.row["subnet"] if self.row is not None else None)
+        if subnet:
+            seen["subnet"] = subnet
+        limits = {"cpus": (self.spec.cpus, container.cpus), "memory": (self.spec.memory, container.memory)}
+        seen["resources"] = {name: there for name, (wanted, there) in limits.items() if wanted}
+        if images := {name: full_image(name) for name in self.spec.preload_images}:
+            there = Tools(self.context, "docker").images_in(container.name) if runs else set(images.values())
+            seen["preloadImages"] = {name: "loaded" for name, full in images.items() if full in there}
+        return seen
 
     def _access(self) -> tuple[Path, str]:
         if self.row is not None:

@@ -18,6 +18,7 @@ import yaml
 
 from reconciler.errors import SpecError
 from reconciler.kinds.cluster import KIND
+from reconciler.kinds.cluster.providers import providers
 from reconciler.kinds.cluster.rows import kubeconfig_path
 from reconciler.model.digest import stored_form
 from reconciler.model.observation import Observation
@@ -119,6 +120,8 @@ VALID: list[dict[str, Any]] = [
     {"provider": "existing", "kubeconfig": {"path": "~/.kube/config", "context": "prod"}},
     {"manifests": ["a.yaml", {"apiVersion": "v1"}], "ready": {"nodes": 0, "timeout": "1m30s"}},
     {"ports": {"nodePort": 30080, "pfPort": 19001, "httpPort": 18090, "httpsPort": 18443}},
+    {"provider": "k3d", "image": "rancher/k3s:v1.31.5-k3s1", "subnet": "10.101.0.0/16", "running": False},
+    {"provider": "kind", "resources": {"cpus": 0.5, "memory": "8g"}, "preloadImages": ["traefik:v2.10"]},
     {"role": "management", "environment": "prod", "description": "d", "createTimeout": "500ms"},
 ]
 INVALID: list[dict[str, Any]] = [
@@ -141,6 +144,19 @@ INVALID: list[dict[str, Any]] = [
     {"manifests": [""]},
     {"createTimeout": "soon"},
     {"ready": {"nodes": "all"}},
+    {"provider": "k3d", "subnet": "10.256.0.0/16"},
+    {"provider": "k3d", "subnet": "999.1.1.1/99"},
+    {"provider": "k3d", "subnet": "10.101.0.0"},
+    {"provider": "k3d", "subnet": "10.101.0.0/29"},
+    {"provider": "kind", "subnet": "10.101.0.0/16"},
+    {"provider": "k3d", "image": "--privileged"},
+    {"provider": "k3d", "resources": {"cpus": 0}},
+    {"provider": "k3d", "resources": {"memory": "much"}},
+    {"provider": "k3d", "preloadImages": ["-c"]},
+    {"image": "rancher/k3s:v1.31.5-k3s1"},
+    {"resources": {"cpus": 1}},
+    {"preloadImages": []},
+    {"provider": "existing", "kubeconfig": {"path": "x"}, "running": False},
     {"role": "king"},
     {"colour": "red"},
 ]
@@ -158,7 +174,8 @@ def test_the_schema_refuses(spec: dict[str, Any]) -> None:
 
 
 def test_the_providers_found_are_the_values_of_the_field() -> None:
-    assert KIND.schema["properties"]["provider"]["enum"] == ["existing", "sandbox"]
+    assert KIND.schema["properties"]["provider"]["enum"] == sorted(providers())
+    assert {"existing", "k3d", "kind", "sandbox"} <= set(providers())
 
 
 def test_each_cluster_is_a_target_of_its_own() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from reconciler.model.condition import Condition, ConditionStatus
 from reconciler.model.plan import Action, Change
@@ -38,7 +39,7 @@ def status_update(previous: Status | None, outcome: Outcome, now: float) -> Stat
     """The status to store: conditions with their transition times, drift, failures in a row, pending approval."""
     change = outcome.change
     generation = change.resource.generation
-    conditions = _stamped(previous, tuple(_verdicts(outcome)), generation, now)
+    conditions = _stamped(previous, _verdicts(outcome), generation, now)
     result = outcome.result
     settled = result.verdict in ("ok", "changed") if result is not None else change.action is Action.NOOP
     failed = result is not None and result.verdict != "skipped"
@@ -62,10 +63,31 @@ def status_update(previous: Status | None, outcome: Outcome, now: float) -> Stat
 
 Verdict = tuple[str, ConditionStatus, str, str]
 """A condition without its times: type, status, reason, message."""
+_VALID: Verdict = ("SpecValid", "True", "Valid", "the document is valid")
+_SEEN: Verdict = ("Observed", "True", "Observed", "its state is known")
+_SOUND: Verdict = ("Healthy", "True", "Healthy", "nothing wrong was seen")
 
 
-def _verdicts(outcome: Outcome) -> Iterable[Verdict]:
+def _verdicts(outcome: Outcome) -> tuple[Verdict, ...]:
     """Every condition that holds, `Ready` first."""
+    change = outcome.change
+    if (
+        change.action is Action.NOOP
+        and change.obstacle is None
+        and not (outcome.result or outcome.problem or outcome.unhealthy)
+    ):
+        return _undisturbed(change.resource.lifecycle.state == "absent", change.why)
+    return tuple(_judged(outcome))
+
+
+@lru_cache(maxsize=64)
+def _undisturbed(absent: bool, why: str) -> tuple[Verdict, ...]:
+    """What holds for nearly all of ten thousand resources: there is nothing to do and nothing is wrong."""
+    ready = ("Absent", "absent, as desired") if absent else ("AsDesired", "as desired")
+    return (("Ready", "True", *ready), _VALID, _SEEN, ("Applied", "True", "AsDesired", why), _SOUND)
+
+
+def _judged(outcome: Outcome) -> Iterable[Verdict]:
     parts = [_spec_valid(outcome), _observed(outcome.change), _applied(outcome), _healthy(outcome)]
     extra = list(_transient(outcome))
     worst = next((part for part in parts if part[1] == "False"), None)
@@ -84,7 +106,7 @@ def _verdicts(outcome: Outcome) -> Iterable[Verdict]:
 def _spec_valid(outcome: Outcome) -> Verdict:
     if outcome.problem:
         return "SpecValid", "False", "InvalidSpec", outcome.problem
-    return "SpecValid", "True", "Valid", "the document is valid"
+    return _VALID
 
 
 def _observed(change: Change) -> Verdict:
@@ -92,7 +114,7 @@ def _observed(change: Change) -> Verdict:
         return "Observed", "Unknown", change.obstacle.reason, change.obstacle.message
     if change.obstacle is not None and change.obstacle.kind == "suspended":
         return "Observed", "True", "Suspended", "not looked at while suspended"
-    return "Observed", "True", "Observed", "its state is known"
+    return _SEEN
 
 
 def _applied(outcome: Outcome) -> Verdict:
@@ -121,7 +143,7 @@ def _healthy(outcome: Outcome) -> Verdict:
     obstacle = outcome.change.obstacle
     if obstacle is not None and (obstacle.kind in ("unknown", "suspended") or obstacle.reason in UNSEEN):
         return "Healthy", "Unknown", obstacle.reason, "its health is not known"
-    return "Healthy", "True", "Healthy", "nothing wrong was seen"
+    return _SOUND
 
 
 def _transient(outcome: Outcome) -> Iterable[Verdict]:

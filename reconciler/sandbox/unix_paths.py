@@ -1,4 +1,4 @@
-"""Unix sockets at any path: their address may have 107 bytes only, and a home may lie deeper. Used by both ends here."""
+"""Unix sockets at any path: their address may have 107 bytes only, and a home may lie deeper. Both ends use it."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ def apply(session: Session, /, specs: str | None, variables: dict[str, Any], **a
         document = read_file(Path(specs))
         specs = document["source"] or None
         asked["prune"], asked["max_deletes"] = document["options"]["prune"], document["options"]["maxDeletes"]
-    path = session.specs(specs)
+    where = session.source(specs, asked if document is None else {**asked, "git": None, "branch": None, "path": None})
     with session.engine("apply", variables) as (runtime, reconciler):
-        workspace = session.workspace(runtime, path)
+        workspace = session.workspace(runtime, where, asked)
         if show_problems(workspace) and not asked["keep_going"]:
             raise SpecError(
                 "InvalidSpecs", "nothing was changed; repair the specs, or apply the rest with --keep-going"

@@ -7,22 +7,25 @@ from typing import Any
 import click
 
 from reconciler.cli.session import Session
+from reconciler.cli.sources import source_options
 from reconciler.cli.variables import variables_option
 
 
 @click.command(short_help="Watch the specs and keep everything as they say.")
 @click.argument("specs", required=False)
+@source_options
 @variables_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
 @click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")
 @click.option("--interval", metavar="DURATION", help="How often to look at what is not as desired yet.")
 @click.pass_obj
 def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **asked: Any) -> int:
-    """Watch SPECS, heal drift, and serve the page, until SIGTERM.
+    """Watch SPECS, or follow a branch, heal drift, and serve the page, until SIGTERM.
 
     \b
     Example:
       reconciler daemon specs/
+      reconciler daemon --git https://git.example.com/platform/specs.git --branch prod --path clusters
     """
     from dataclasses import replace  # noqa: PLC0415 - the daemon's own modules, only for the daemon
 
@@ -41,10 +44,12 @@ def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **
             settings = replace(settings, unsettled_interval=parse_duration(asked["interval"]))
         except ValueError as error:
             raise UsageError("BadDuration", str(error)) from error
-    path = session.specs(specs)
+    if asked["force_updates"] is not None:
+        settings = replace(settings, git=replace(settings.git, force_updates=asked["force_updates"]))
+    where = session.source(specs, asked)
     runtime = open_runtime(settings, "daemon", variables)
     try:
-        service = Service(runtime, open_workspace(runtime, path), path)
+        service = Service(runtime, open_workspace(runtime, where), where)
         return service.run(lambda url: click.echo(f"page: {url}"))
     finally:
         runtime.database.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import __version__
+from reconciler.cli.completing import complete_kind_or_ref, complete_ref
 from reconciler.cli.render import ago, diff_lines, plain, shown, table
 from reconciler.cli.selection import parse_labels
 from reconciler.cli.session import Session
@@ -27,7 +28,7 @@ WATCH_INTERVAL = 1.0
 
 
 @click.command(short_help="List resources and their state.")
-@click.argument("what", required=False, metavar="[KIND[/NAME]]")
+@click.argument("what", required=False, metavar="[KIND[/NAME]]", shell_complete=complete_kind_or_ref)
 @click.option(
     "-l", "--selector", "labels", multiple=True, metavar="LABEL=VALUE", help="Only resources with this label."
 )
@@ -66,7 +67,7 @@ def get(session: Session, what: str | None, labels: Sequence[str], output: str, 
 
 
 @click.command(short_help="Everything that is known of one resource.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 @click.pass_obj
 def describe(session: Session, ref: str, output: str) -> int:
@@ -94,7 +95,7 @@ def describe(session: Session, ref: str, output: str) -> int:
 
 
 @click.command(short_help="What happened, oldest first.")
-@click.argument("ref", required=False, metavar="[KIND/NAME]")
+@click.argument("ref", required=False, metavar="[KIND/NAME]", shell_complete=complete_ref)
 @click.option("-n", "limit", type=click.IntRange(1, 10_000), default=50, help="How many.")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="json: one object a line.")
 @click.option("-w", "--watch", is_flag=True, help="Go on, and print what happens.")
@@ -126,7 +127,7 @@ def events(session: Session, ref: str | None, limit: int, output: str, watch: bo
 
 
 @click.command(short_help="The changes made to a resource, newest first.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("-n", "limit", type=click.IntRange(1, 1000), default=10, help="How many.")
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print them.")
 @click.pass_obj
@@ -148,7 +149,7 @@ def history(session: Session, ref: str, limit: int, output: str) -> int:
 
 
 @click.command(short_help="The captured output of every step.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("-n", "limit", type=click.IntRange(1, 100), default=1, help="Of how many changes, newest last.")
 @click.pass_obj
 def logs(session: Session, ref: str, limit: int) -> int:
@@ -280,6 +281,8 @@ def _change_lines(change: ChangeView) -> Iterator[str]:
     verdict = change.verdict or "running"
     yield f"{_moment(change.started_at)}  run {change.run}  {change.action}  {verdict}  ({took})  by {change.actor}"
     yield f"    why: {plain(change.why)}" + (f"  [{change.revision[:12]}]" if change.revision else "")
+    if change.author:
+        yield f"    commit: {change.revision[:12]} by {plain(change.author)}: {plain(change.subject)}"
     if change.message:
         yield f"    {shown(change.message)}"
     for step in change.steps:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler import __version__
 from reconciler.errors import ReconcilerError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 USAGE_CODE = 64
 INTERRUPTED_CODE = 130
@@ -36,9 +39,11 @@ _COMMANDS = {
     "suspend": ("reconciler.cli.change_commands", "Leave a resource alone for a while."),
     "resume": ("reconciler.cli.change_commands", "End a suspension."),
     "reconcile": ("reconciler.cli.change_commands", "Look at a resource now and wait until that was done."),
+    "sync": ("reconciler.cli.sync_commands", "Fetch and load the specs now, and wait until that was done."),
     "cluster": ("reconciler.cli.cluster_commands", "What can be done with a cluster."),
     "sandbox": ("reconciler.cli.sandbox_commands", "The local Kubernetes API that ships with this program."),
     "doctor": ("reconciler.cli.doctor_commands", "Tools, database, what is stuck, why, and what to do."),
+    "completion": ("reconciler.cli.sync_commands", "Print what a shell needs to complete commands."),
 }
 
 
@@ -75,6 +80,15 @@ class LazyGroup(click.Group):
         """From the table, so that `--help` imports nothing."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands from the table: asking each of them whether it is hidden would import everything."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only while somebody presses Tab
+
+        named = [
+            CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

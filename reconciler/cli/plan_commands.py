@@ -13,6 +13,7 @@ import click
 from reconciler.cli import exit_codes
 from reconciler.cli.selection import select, selection_options
 from reconciler.cli.session import Session
+from reconciler.cli.sources import source_options
 from reconciler.cli.variables import variables_option
 from reconciler.model.plan import Action, Plan
 from reconciler.model.resource import ResourceRef
@@ -20,6 +21,7 @@ from reconciler.model.resource import ResourceRef
 if TYPE_CHECKING:
     from reconciler.engine.reconcile import Looked, Reconciler
     from reconciler.engine.workspace import Workspace
+    from reconciler.transports.git_place import GitPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,12 @@ class Ask:
 
 
 def planning_options(function: Any) -> Any:
-    """The options that every planning command has."""
+    """The options that every planning command has, beside those of its source."""
     function = click.option(
         "--max-deletes", type=click.IntRange(0), metavar="N", help="Allow up to N deletes and replaces."
     )(function)
     function = click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")(function)
-    return variables_option(selection_options(function))
+    return source_options(variables_option(selection_options(function)))
 
 
 def look(reconciler: Reconciler, workspace: Workspace, ask: Ask) -> Looked:
@@ -61,7 +63,13 @@ def show_problems(workspace: Workspace) -> int:
 @click.command(short_help="Show what apply would do, and change nothing.")
 @click.argument("specs", required=False)
 @planning_options
-@click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print the plan.")
+@click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    help="How to print the plan; markdown is for a comment on a pull request.",
+)
 @click.option("--out", metavar="FILE", help="Write a plan file that `apply FILE` carries out, once.")
 @click.option("--detailed-exitcode", is_flag=True, help="0 nothing, 1 error, 2 changes.")
 @click.pass_obj
@@ -83,13 +91,13 @@ def plan(
     """
     if specs is not None and specs.endswith(".json"):
         return _show_file(Path(specs), output)
-    path = session.specs(specs)
+    where = session.source(specs, asked)
     with session.engine("plan", variables) as (runtime, reconciler):
-        workspace = session.workspace(runtime, path)
+        workspace = session.workspace(runtime, where, asked)
         problems = show_problems(workspace)
         found = look(reconciler, workspace, Ask(**_ask(asked))).plan
-    source = str(path.resolve()) if path is not None else ""
-    _print(found, output, source)
+    source = source_name(where)
+    _print(found, output, source, workspace)
     if out is not None:
         from reconciler.engine.plan_format import write_file  # noqa: PLC0415 - only for --out
 
@@ -114,7 +122,7 @@ def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **as
 
     try:
         with session.engine("diff", variables) as (runtime, reconciler):
-            workspace = session.workspace(runtime, session.specs(specs))
+            workspace = session.workspace(runtime, session.source(specs, asked), asked)
             problems = show_problems(workspace)
             found = look(reconciler, workspace, Ask(**_ask(asked))).plan
     except Exception as error:  # noqa: BLE001 - whatever it is, 1 would say that there are differences
@@ -138,14 +146,28 @@ def _ask(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: asked[name] for name in ("limit", "labels", "prune", "max_deletes")}
 
 
-def _print(found: Plan, output: str, source: str) -> None:
+def source_name(where: Path | GitPlace | None) -> str:
+    """A source as a plan file names it: an absolute path, or `git:URL@BRANCH//PATH`."""
+    if where is None:
+        return ""
+    return str(where.resolve()) if isinstance(where, Path) else str(where)
+
+
+def _print(found: Plan, output: str, source: str, workspace: Workspace) -> None:
+    if output == "markdown":
+        from reconciler.cli.markdown import plan_markdown  # noqa: PLC0415 - only for -o markdown
+
+        click.echo(plan_markdown(found, workspace.problems, workspace.commit), nl=False)
+        return
     if output == "json":
         from reconciler.engine.plan_format import to_json  # noqa: PLC0415 - only for -o json
 
         click.echo(json.dumps(to_json(found, source), indent=2))
         return
-    from reconciler.cli.render import plan_lines  # noqa: PLC0415 - not for JSON
+    from reconciler.cli.render import plain, plan_lines  # noqa: PLC0415 - not for JSON
 
+    if workspace.commit is not None:
+        click.echo(plain(f"Commit: {workspace.commit}"))
     for line in plan_lines(found):
         click.echo(line)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
     from reconciler.engine.reconcile import Reconciler
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.engine.workspace import Workspace
     from reconciler.loading.settings import Settings
     from reconciler.store.database import Database
+    from reconciler.transports.git_place import GitPlace
 
 LEASE_WAIT = 10.0  # a daemon that works on the same resource is usually done by then
 
@@ -47,18 +46,11 @@ class Session:
             self._settings = load_settings(Path(self._config) if self._config else None, environ)
         return self._settings
 
-    def specs(self, argument: str | None) -> Path | None:
-        """The spec folder: the argument, else the setting, else none."""
-        if argument is not None:
-            path = Path(argument)
-            try:
-                is_there = path.exists()
-            except (OSError, ValueError):  # a name that no file can have
-                is_there = False
-            if not is_there:
-                raise UsageError("NoSuchSpecs", f"{argument}: no such file or folder")
-            return path
-        return Path(self.settings.specs) if self.settings.specs else None
+    def source(self, argument: str | None, asked: Mapping[str, Any]) -> Path | GitPlace | None:
+        """Where specs come from: see `sources.source_of`. asked: the values of `sources.source_options`."""
+        from reconciler.cli.sources import source_of  # noqa: PLC0415 - needs the settings, --help does not
+
+        return source_of(self.settings, argument, asked)
 
     @contextmanager
     def database(self) -> Iterator[Database]:
@@ -91,11 +83,19 @@ class Session:
             reconciler.close()
             runtime.database.close()
 
-    def workspace(self, runtime: Runtime, specs: Path | None) -> Workspace:
-        """The desired state, loaded."""
-        from reconciler.engine.wiring import open_workspace  # noqa: PLC0415 - the engine, only for who plans or applies
+    def workspace(
+        self, runtime: Runtime, specs: Path | GitPlace | None, asked: Mapping[str, Any] | None = None
+    ) -> Workspace:
+        """The desired state, fetched and loaded. asked: the values of `sources.source_options`."""
+        from reconciler.cli.sources import fetch_source  # noqa: PLC0415 - the engine, only for who plans or applies
+        from reconciler.engine.wiring import open_workspace  # noqa: PLC0415
 
         workspace = open_workspace(runtime, specs)
+        if specs is not None and not isinstance(specs, Path):
+            from reconciler.loading.git_source import GitSource  # noqa: PLC0415 - only for a git source
+
+            assert isinstance(workspace.source, GitSource)
+            fetch_source(workspace.source, self.settings, asked or {})
         workspace.load()
         return workspace
 

@@ -33,6 +33,7 @@ class Reloader:
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._loop, name="reload", daemon=True)
         self.loaded = threading.Event()
+        self.idle = threading.Event()
 
     def start(self) -> None:
         """Load for the first time, and then whenever asked."""
@@ -41,6 +42,7 @@ class Reloader:
 
     def request(self) -> None:
         """Something may have moved."""
+        self.idle.clear()
         self._wanted.set()
 
     def stop(self) -> None:
@@ -62,6 +64,8 @@ class Reloader:
                 log.exception("the specs could not be loaded")
                 if not self._closed.wait(1.0):
                     self._wanted.set()
+            if not self._wanted.is_set():
+                self.idle.set()
 
     def _load(self) -> None:
         started = time.monotonic()

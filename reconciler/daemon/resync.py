@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, func, select
 
@@ -17,7 +17,7 @@ from reconciler.daemon.reload import Reloader
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.runtime import Runtime
 from reconciler.model.resource import ResourceRef
-from reconciler.store import events, statuses, tables
+from reconciler.store import events, sources, statuses, tables
 from reconciler.store.resources import API_OWNER
 
 log = logging.getLogger(__name__)
@@ -30,16 +30,23 @@ OVERDUE = "SuspendedTooLong"
 class Resync:
     """A thread that ticks. beat: when it last did, by the monotonic clock; `/healthz` looks at it.
 
-    finish: called at each tick, for what could not be stored when it happened.
+    finish: called at each tick, for what could not be stored when it happened. sync: called with the requests to look
+    at sources that were not answered yet.
     """
 
     def __init__(
-        self, runtime: Runtime, reloader: Reloader, queue: WorkQueue, finish: Callable[[], None] = lambda: None
+        self,
+        runtime: Runtime,
+        reloader: Reloader,
+        queue: WorkQueue,
+        finish: Callable[[], None] = lambda: None,
+        sync: Callable[[Mapping[str, str]], None] = lambda _requested: None,
     ) -> None:
         self._runtime = runtime
         self._reloader = reloader
         self._queue = queue
         self._finish = finish
+        self._sync = sync
         self._closed = threading.Event()
         self._api_state: tuple[int, float] | None = None
         self._overdue: set[ResourceRef] = set()
@@ -71,6 +78,9 @@ class Resync:
             state = connection.execute(select(func.count(), func.max(tables.resources.c.updated_at)).where(mine)).one()
             now = self._runtime.database.now(connection)
             late = statuses.overdue_suspensions(connection, now)
+            wanted = sources.requested(connection)
+        if wanted:
+            self._sync(wanted)
         if requested:
             self._queue.add(requested)
         if tuple(state) != self._api_state or time.monotonic() - self._loaded_at > FULL_LOAD:

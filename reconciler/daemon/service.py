@@ -8,15 +8,20 @@ again.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from reconciler.daemon.fetching import Fetcher
 from reconciler.daemon.logs import LogListener, configure
 from reconciler.daemon.metrics import Metrics
+from reconciler.daemon.notify import Notifier
 from reconciler.daemon.reload import Reloader
 from reconciler.daemon.resync import Resync
 from reconciler.daemon.watcher import Watcher
@@ -25,22 +30,25 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import LeaseLostError
+from reconciler.loading.git_source import GitSource
 from reconciler.store import leases
 from reconciler.store.leases import Lease
+from reconciler.transports.git_command import read_private
+from reconciler.transports.git_place import GitPlace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from web.server import Served
 
 log = logging.getLogger(__name__)
 DAEMON_LEASE = "daemon"
+SILENCE = 30.0
+"""Seconds without a tick after which the watchdog is no longer kept quiet."""
 
 
 class Service:
     """One daemon over one database."""
 
-    def __init__(self, runtime: Runtime, workspace: Workspace, specs: Path | None) -> None:
+    def __init__(self, runtime: Runtime, workspace: Workspace, specs: Path | GitPlace | None) -> None:
         self._runtime = runtime
         self._specs = specs
         self._metrics = Metrics()
@@ -50,7 +58,13 @@ class Service:
         self._worker = Worker(self._reconciler, workspace, self._metrics, LogListener())
         self._reloader = Reloader(workspace, self._worker.queue, self._metrics)
         self._worker.dependents_of = self._reloader.dependents
-        self._resync = Resync(runtime, self._reloader, self._worker.queue, self._worker.end_runs)
+        source = workspace.source if isinstance(workspace.source, GitSource) else None
+        self._fetcher = Fetcher(runtime, workspace, self._reloader, source)
+        finish, sync = self._worker.end_runs, self._fetcher.answer
+        self._resync = Resync(runtime, self._reloader, self._worker.queue, finish, sync)
+        self._notifier = Notifier(os.environ)
+        self._hung_up = threading.Event()
+        self._told_ready = False
         self._metrics.watch_queue(self._worker.queue.depth, self._worker.queue.in_work)
 
     def run(self, announce: Callable[[str], None] = lambda _url: None) -> int:
@@ -90,6 +104,7 @@ class Service:
         if watcher is not None:
             watcher.start()
         self._reloader.start()
+        self._fetcher.start()
         self._resync.start()
 
     def _wait(self, lease: Lease) -> bool:
@@ -98,14 +113,35 @@ class Service:
             if lease.lost.is_set():
                 log.error("another daemon took over; stopping")
                 return True
+            self._tell_manager()
         log.info("stopping: no new step is started")
         return False
 
+    def _tell_manager(self) -> None:
+        """What the service manager waits for: that we are ready, again after SIGHUP, and that we are alive."""
+        if self._hung_up.is_set():
+            self._hung_up.clear()
+            self._told_ready = False
+            self._notifier.reloading()
+            self._reload()
+        if not self._told_ready and not self._why_not_ready() and self._reloader.idle.is_set():
+            self._told_ready = True
+            self._notifier.ready(f"looking after {self._specs or 'what the API keeps'}")
+        self._notifier.beat(alive=time.monotonic() - self._resync.beat < SILENCE)
+
+    def _reload(self) -> None:
+        """Read everything again, from the remote too."""
+        self._reloader.request()
+        if self._fetcher.fetches:
+            self._fetcher.request()
+
     def _shut_down(self, watcher: Watcher | None, served: Served) -> None:
         self._runtime.stopping.set()
+        self._notifier.stopping()
         if watcher is not None and watcher.running:
             watcher.stop()
         self._resync.stop()
+        self._fetcher.stop()
         self._reloader.stop()
         timeout = self._runtime.settings.shutdown_timeout
         if not self._worker.stop(timeout):
@@ -120,9 +156,11 @@ class Service:
         from web.asgi import create_asgi_app  # noqa: PLC0415
         from web.server import serve  # noqa: PLC0415
         from web.settings import PageSettings  # noqa: PLC0415
+        from web.webhook import webhook_routes  # noqa: PLC0415
 
         web = self._runtime.settings.web
         routes = health_routes(lambda: self._resync.beat, self._why_not_ready, self._metrics)
+        routes += webhook_routes(self._webhook_secret, self._fetcher.request)
         app = create_asgi_app(self._runtime.database, PageSettings(host=web.host), routes)
         return serve(app, web.host, web.port, self._page_stop)
 
@@ -130,12 +168,18 @@ class Service:
         return "" if self._reloader.loaded.is_set() else "the specs were not loaded yet"
 
     def _watcher(self) -> Watcher | None:
-        if self._specs is None:
+        if not isinstance(self._specs, Path):
             return None
         settings = self._runtime.settings
         return Watcher(self._specs, self._reloader.request, settings.debounce, settings.debounce_max)
+        if not self._fetcher.tried.is_set():
+            return "the specs were not fetched yet"
 
     @contextmanager
+    def _webhook_secret(self) -> str:
+        path = self._runtime.settings.git.webhook_secret_file
+        return read_private(path).strip() if path is not None and self._fetcher.fetches else ""
+
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT stop, SIGHUP loads again. Only in the main thread, as Python wants it."""
         if threading.current_thread() is not threading.main_thread():
@@ -146,7 +190,7 @@ class Service:
             self._stop.set()
 
         def reload(_number: int, _frame: FrameType | None) -> None:
-            self._reloader.request()
+            self._hung_up.set()
 
         handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.errors import TransientError
 from reconciler.kinds import Kinds
 from reconciler.planning.planner import needs_of
 from reconciler.store.database import Database
@@ -46,6 +47,10 @@ class Runtime:
     def writing(self) -> AbstractContextManager[Connection]:
         """A write transaction for what belongs to no change. In a daemon it fails once another daemon took over."""
         return self.fence.fenced() if self.fence is not None else self.database.write()
+
+    def shutting_down(self) -> Exception | None:
+        """What ends a call that nobody waits for any more; None while nothing is to stop."""
+        return TransientError("ShuttingDown", "stopped") if self.stopping.is_set() else None
 
     def kind_settings(self, kind: str) -> Mapping[str, Any]:
         """The settings' section of a kind."""

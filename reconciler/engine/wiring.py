@@ -15,6 +15,7 @@ from reconciler.loading.settings import Settings, digest_key, ensure_home
 from reconciler.loading.sources import DirectorySource
 from reconciler.store.leases import Owner
 from reconciler.store.schema import open_database
+from reconciler.transports.git_place import GitPlace
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -39,15 +40,25 @@ def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] 
     )
 
 
-def open_workspace(runtime: Runtime, specs: Path | None) -> Workspace:
-    """The desired state of a folder or file, and of the API. None: of the API alone."""
+def open_workspace(runtime: Runtime, specs: Path | GitPlace | None) -> Workspace:
+    """The desired state of a folder or file, or of a git repository, and of the API. None: of the API alone.
+
+    A git repository is read as it was fetched last; nothing is fetched here.
+    """
     workspace = Workspace(runtime)
     if specs is None:
         return workspace
-    source = DirectorySource(specs)
-    known = Known(workspace)
-    workspace.loader = Loader(source, runtime.kinds, runtime.load_options(known))
-    workspace.prefixes = (_prefix(specs),)
+    options = runtime.load_options(Known(workspace))
+    if isinstance(specs, GitPlace):
+        from reconciler.loading.git_source import open_git_source, restricted  # noqa: PLC0415 - only for a git source
+
+        workspace.source = open_git_source(runtime.settings, specs, runtime.shutting_down)
+        workspace.prefixes = (specs.prefix,)
+        options = restricted(options, runtime.settings.git)
+    else:
+        workspace.source = DirectorySource(specs)
+        workspace.prefixes = (_prefix(specs),)
+    workspace.loader = Loader(workspace.source, runtime.kinds, options)
     return workspace
 
 

@@ -19,13 +19,14 @@ from reconciler.model.plan import Obstacle
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.store import resources as store
-from reconciler.store import tables
+from reconciler.store import sources, tables
 from reconciler.store.resources import Desired, Scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from reconciler.loading.loader import Loader, LoadResult, Problem
+    from reconciler.loading.loader import DocumentSource, Loader, LoadResult, Problem
+    from reconciler.model.commit import Commit
 
 T = TypeVar("T")
 
@@ -36,11 +37,13 @@ class Workspace:
 
     desired: every resource of every owner. records: everything remembered. frozen: resources known only in stored form,
     and why. problems: of the last load. empty: the source was readable and named nothing. broken: what is
-    wrong with one of its documents, or "".
+    wrong with one of its documents, or "". revision: the commit that was read last, or "". sync: token of the request
+    that the next load answers.
     """
 
     runtime: Runtime
     loader: Loader | None = None
+    source: DocumentSource | None = None
     prefixes: tuple[str, ...] = ()
     desired: dict[ResourceRef, Resource] = field(default_factory=dict)
     records: dict[ResourceRef, Record] = field(default_factory=dict)
@@ -64,7 +67,9 @@ class Workspace:
         result = self.loader.load() if self.loader is not None else None
         with self.runtime.database.read() as connection:  # one, so that nothing seems to be gone that just came
             api, api_problems = self._api_resources(connection)
+        self._answering = self.sync
             wanted = {**(result.resources if result is not None else {}), **api}
+        self.revision = self.source.revision if self.source is not None else ""
             touched = self._unrecorded = self._touched(result, api)
             scope = self._scope(result)
             part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
@@ -85,10 +90,15 @@ class Workspace:
         return merged.changed | frozenset(merged.vanished) | newly_broken | loaded
 
     def scope(self) -> list[ResourceRef]:
-        """What this workspace is asked to look after: its sources' resources, the API's, and what vanished."""
+        """What this workspace is asked to look after: its sources' resources, the store's, and what vanished."""
         vanished = [ref for ref, record in self.records.items() if record.vanished]
         stored = [ref for ref, record in self.records.items() if record.resource.source.owner.startswith(self.prefixes)]
         return list(dict.fromkeys((*self.wanted, *vanished, *stored, *self.frozen)))
+
+    @property
+    def commit(self) -> Commit | None:
+        """The commit that was read last; None without git."""
+        return self.source.commit if self.source is not None else None
 
     def unsure(self) -> Obstacle | None:
         """Why nothing can be concluded now from what no document names, also of what vanished long ago.
@@ -114,8 +124,11 @@ class Workspace:
             if rows:
                 connection.execute(insert(tables.problems), rows)
             for prefix in self.prefixes:
-                values = {"read_at": now, "revision": self.revision, "readable": int(self.readable), "message": ""}
-                self.runtime.database.upsert(connection, tables.sources, {"owner": prefix[:512]}, values)
+                assert self.source is not None
+                state = sources.SourceState(
+                    prefix, self.source.commit, self.readable, self.source.trouble, self._answering
+                )
+                sources.write(self.runtime.database, connection, state)
         self._unrecorded = set()
 
     def problem_of(self, ref: ResourceRef) -> str:
@@ -162,8 +175,8 @@ class Workspace:
         That is withdrawn by name, so a document of it that is missing is one that cannot be read.
         """
         if result is None or not result.readable:
-            return Scope((), revision=self.revision)
-        return Scope(self.prefixes, result.broken, self.revision)
+            return Scope(records, revision=self.revision)
+        return Scope((*self.prefixes, *records), result.broken, self.revision)
 
     def _take(self, merged: Desired, wanted: dict[ResourceRef, Resource], touched: set[ResourceRef] | None) -> None:
         if touched is None:
@@ -211,7 +224,8 @@ class Workspace:
 
         wanted_by = entry.wanted_by
         message = f"{entry.ref} is owned by {entry.owner}; {wanted_by} may not have it as well"
-        path = os.path.relpath(wanted_by.owner.removeprefix("file:")) if wanted_by.line else wanted_by.owner
+        is_file = wanted_by.owner.startswith("file:")
+        path = os.path.relpath(wanted_by.owner.removeprefix("file:")) if is_file else wanted_by.owner
         return Problem(path, wanted_by.line, wanted_by.column, message, wanted_by.owner, entry.ref)
 
 

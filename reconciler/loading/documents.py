@@ -33,15 +33,17 @@ class LoadOptions:
     """What loading depends on beside the documents.
 
     variables: from `-e`, before those of `vars.yaml`. digest_key: for the keyed digests of secrets; a random one makes
-    digests that only this process can compare. secret_env, secret_files: see SecretRules. defaults: spec fields by
-    kind, merged below what a document says. known: resources outside this source that may be depended on. environ:
-    where secret variables are looked up.
+    digests that only this process can compare. secret_env, secret_files, allowed_by, files_anywhere: see
+    SecretRules. defaults: spec fields by kind, merged below what a document says. known: resources outside this source
+    that may be depended on. environ: where secret variables are looked up.
     """
 
     variables: Mapping[str, Any] = field(default_factory=dict)
     digest_key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     secret_env: tuple[str, ...] = ()
     secret_files: tuple[str, ...] = ()
+    allowed_by: str = "secrets"
+    files_anywhere: bool = True
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     known: Callable[[], Collection[ResourceRef]] = frozenset
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -49,7 +51,7 @@ class LoadOptions:
     @property
     def secret_rules(self) -> SecretRules:
         """Which secrets may be read."""
-        return SecretRules(self.secret_env, self.secret_files, self.environ)
+        return SecretRules(self.secret_env, self.secret_files, self.environ, self.files_anywhere, self.allowed_by)
 
 
 class FindingsError(SpecError):

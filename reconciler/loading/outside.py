@@ -35,12 +35,15 @@ class SecretRules:
     """Which secrets documents may name. environ: where variables are looked up.
 
     env: fnmatch patterns of names. files: folders, or fnmatch patterns of paths; both absolute or starting with `~`,
-    others allow nothing.
+    others allow nothing. anywhere: whether files that are no secrets may be named outside of `files` and of the source.
+    section: of the settings, that says so.
     """
 
     env: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    anywhere: bool = True
+    section: str = "secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ class Outside:
     def file_anywhere(self, written: str) -> SpecFile:
         """A file wherever it is, by digest alone: its text is not kept. Raises SourceError."""
         path = _expanded(written)
-        if not posixpath.isabs(path):
+        if not self._rules.anywhere:
+            path = self._allowed_file(written, "file")
+        elif not posixpath.isabs(path):
             if self._source is None:
                 raise SourceError(f'"{shorten(written)}" must be an absolute path or start with ~')
             owner = self._source.owner(self._document).removeprefix("file:")
@@ -110,7 +115,7 @@ class Outside:
     def _secret_variable(self, name: str) -> Secret:
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in self._rules.env):
             raise SourceError(
-                f"environment variable {shorten(name)} may not be read: the setting secrets.env allows "
+                f"environment variable {shorten(name)} may not be read: the setting {self._rules.section}.env allows "
                 f"{', '.join(self._rules.env) or 'none'}"
             )
         self._note("env", name)
@@ -135,8 +140,8 @@ class Outside:
             raise SourceError(f'secret file "{shorten(written)}" is empty')
         return _checked_secret(value, f"file:{path}")
 
-    def _allowed_file(self, written: str) -> str:
-        """Where a secret file really is. Raises SourceError unless the settings allow reading there."""
+    def _allowed_file(self, written: str, what: str = "secret file") -> str:
+        """Where a file really is. Raises SourceError unless the settings allow reading there."""
         expanded = _expanded(written)
         rules = [rule for rule in map(_expanded, self._rules.files) if posixpath.isabs(rule)]
         folders = [os.path.realpath(rule) for rule in rules if not _is_pattern(rule)]
@@ -147,13 +152,13 @@ class Outside:
             try:
                 real = os.path.realpath(candidate)
             except (OSError, ValueError) as error:
-                raise SourceError(f'secret file "{shorten(written)}" cannot be read: its path is not valid') from error
+                raise SourceError(f'{what} "{shorten(written)}" cannot be read: its path is not valid') from error
             is_below = any(is_inside(real, folder) for folder in folders)
             if is_below or any(fnmatch.fnmatchcase(real, pattern) for pattern in patterns):
                 allowed.append(real)
         if not allowed:
             raise SourceError(
-                f'secret file "{shorten(written)}" may not be read: the setting secrets.files allows '
+                f'{what} "{shorten(written)}" may not be read: the setting {self._rules.section}.files allows '
                 f"{', '.join(self._rules.files) or 'none'}"
             )
         return next((path for path in allowed if FilePath(path).exists()), allowed[0])

@@ -16,6 +16,7 @@ from reconciler.loading.settings_keys import (
     KEYS,
     SECTIONS,
     Backoff,
+    Git,
     Key,
     Kubeconfig,
     Log,
@@ -30,6 +31,7 @@ from reconciler.model.duration import parse_duration
 
 __all__ = [
     "Backoff",
+    "Git",
     "Kubeconfig",
     "Log",
     "SecretSettings",
@@ -58,8 +60,8 @@ def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
         if text or (text is not None and key.form == "list"):  # empty is unset, but for lists: none at all
             values[key.name] = _from_variable(key, text)
     home = values.setdefault("home", home)
-    files = values.get("secrets.files", SecretSettings().files)
-    values["secrets.files"] = tuple(str(absolute(one, home)) for one in files)
+    for name, default in (("secrets.files", SecretSettings().files), ("git.files", ())):
+        values[name] = tuple(str(absolute(one, home)) for one in values.get(name, default))
     settings = _settings(values)
     _check_together(settings)
     return settings

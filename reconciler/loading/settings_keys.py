@@ -131,6 +131,30 @@ class SecretSettings:
 @dataclass(frozen=True, slots=True)
 class Kubeconfig:
     """What a kubeconfig may do beside naming a server and credentials."""
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Specs in a git repository, instead of a folder. Nothing of git's own configuration is read."""
+
+    url: str = _setting("text", "", "Repository of specs, where a command names neither this nor a folder.")
+    branch: str = _setting("text", "main", "Branch that counts.")
+    path: str = _setting("text", "", "Folder of specs inside the repository.")
+    interval: float = _setting("duration", 60.0, "How often the daemon fetches, give or take a tenth.", Limits(1))
+    timeout: float = _setting("duration", 60.0, "Deadline of each call of git.", Limits(0.1))
+    force_updates: bool = _setting("boolean", False, "Follow a branch that was rewritten.")
+    ssh_key: Path | None = _setting("path", None, "Private key for ssh, instead of the user's own.")  # noqa: RUF009
+    known_hosts: Path | None = _setting("path", None, "Hosts that ssh trusts, instead of the user's.")  # noqa: RUF009
+    token_file: Path | None = _setting("path", None, "File with the token or password for https.")  # noqa: RUF009
+    username: str = _setting("text", "git", "Name that goes with the token, where the URL has none.")
+    ca_file: Path | None = _setting("path", None, "Certificates that https trusts.")  # noqa: RUF009
+    webhook_secret_file: Path | None = _setting(  # noqa: RUF009
+        "path", None, "File with the secret of the webhook; without one there is no webhook."
+    )
+    env: tuple[str, ...] = _setting("list", (), "Environment variables that documents out of git may name.")
+    files: tuple[str, ...] = _setting(
+        "list", (), "Folders, or patterns of paths, outside of the repository that documents out of git may read."
+    )
+
+
 
     allow_exec: bool = _setting("boolean", False, "Let a kubeconfig run programs (`exec`, `auth-provider`).")
     allow_proxy: bool = _setting("boolean", False, "Let a kubeconfig send everything through a proxy.")
@@ -176,6 +200,7 @@ class Settings:
 
 
 SECTIONS: Mapping[str, type[Any]] = {
+    git: Git = Git()
     "backoff": Backoff,
     "web": Web,
     "log": Log,
@@ -184,6 +209,7 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 
 
+    "git": Git,
 def _keys(owner: type[Any], above: tuple[str, ...] = ()) -> Iterator[Key]:
     for one in dataclasses.fields(owner):
         attribute = (*above, one.name)

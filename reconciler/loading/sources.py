@@ -19,6 +19,7 @@ from typing import Protocol
 from reconciler.errors import SpecError
 from reconciler.loading.reader import MAX_BYTES
 from reconciler.loading.text import shorten
+from reconciler.model.commit import Commit
 
 Signature = tuple[int, ...] | str
 SUFFIXES = (".yaml", ".yml")
@@ -60,7 +61,20 @@ class Listing:
 class DocumentSource(Protocol):
     """A tree of files. Paths are relative to its root, with `/`."""
 
-    revision: str
+    @property
+    def commit(self) -> Commit | None:
+        """What was listed last; None where there are no commits, or none yet."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """The id of that commit, or ""."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why what is listed may be old; "" when it is not."""
+        ...
 
     def list(self) -> Listing:
         """All document files, `vars.yaml` of the root included. Never raises for what it finds."""
@@ -181,6 +195,8 @@ class DirectorySource:
     """
 
     revision = ""
+    commit: Commit | None = None
+    trouble = ""
 
     def __init__(self, root: Path) -> None:
         root = root.expanduser()

@@ -12,13 +12,14 @@ from reconciler.model.resource import ResourceRef
 from reconciler.store.tables import events
 
 KEEP = 50_000
+EventType = Literal["normal", "warning", "alarm"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One event. type: alarm is what must be seen by somebody. ref: None for what concerns no single resource."""
 
-    type: Literal["normal", "warning", "alarm"]
+    type: EventType
     reason: str
     message: str
     ref: ResourceRef | None = None

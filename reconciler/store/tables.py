@@ -241,9 +241,20 @@ problems = Table(
 sources = Table(
     "sources",
     metadata,
-    Column("owner", String(512), primary_key=True, doc="the source as a whole: directory:PATH"),
+    Column("owner", String(512), primary_key=True, doc="what the owners of its documents begin with"),
     Column("read_at", Double),
     Column("revision", String(64), nullable=False, default=""),
     Column("readable", SmallInteger, nullable=False),
-    Column("message", LongText, nullable=False, default=""),
+    Column("message", LongText, nullable=False, default="", doc="why what was read may be old"),
+    Column("requested_at", String(40), nullable=False, default="", doc="token of `sync`"),
+    Column("handled_at", String(40), nullable=False, default="", doc="the token that was answered last"),
+)
+
+commits = Table(
+    "commits",
+    metadata,
+    Column("id", String(64), primary_key=True, doc="what `revision` of runs, resources and sources means"),
+    Column("author", String(255), nullable=False, default=""),
+    Column("subject", String(255), nullable=False, default=""),
+    Column("at", Double, nullable=False, default=0.0, doc="as the committer says"),
 )

@@ -14,17 +14,19 @@ from reconciler.model.resource import ResourceRef
 from reconciler.model.result import VERDICTS, StepOutcome
 from reconciler.store.clock import now_of
 from reconciler.store.leases import is_dead
-from reconciler.store.tables import changes, runs, step_logs, steps
+from reconciler.store.tables import changes, commits, runs, step_logs, steps
 from reconciler.store.views.base import View, mask_outputs
 from reconciler.store.views.resources import DiffView, diffs_of
 
 _PART = 400
+_COMMIT = (commits.c.author, commits.c.subject)
 
 
 @dataclass(frozen=True, slots=True)
 class RunView(View):
     """A line of the list of runs. recap: how many changes ended with which verdict; `running` counts the open ones.
 
+    revision: the commit that it carried out, with author and subject where they are known; "" without git.
     state: running, succeeded, partial, failed, interrupted. lost: it is said to run, but its process is gone.
     duration: seconds, so far while it runs.
     """
@@ -33,6 +35,8 @@ class RunView(View):
     actor: str
     trigger: str
     revision: str
+    author: str
+    subject: str
     state: str
     lost: bool
     summary: str
@@ -77,6 +81,8 @@ class ChangeView(View):
     actor: str
     trigger: str
     revision: str
+    author: str
+    subject: str
     action: str
     why: str
     diffs: tuple[DiffView, ...]
@@ -113,7 +119,7 @@ class LogChunk(View):
 
 def list_runs(connection: Connection, *, limit: int, before: int | None = None) -> list[RunView]:
     """The newest `limit` runs, newest first; before: only runs with a smaller id."""
-    chosen = select(*_run_columns()).order_by(runs.c.id.desc()).limit(limit)
+    chosen = _runs().order_by(runs.c.id.desc()).limit(limit)
     if before is not None:
         chosen = chosen.where(runs.c.id < before)
     return _run_views(connection, connection.execute(chosen).all())
@@ -121,7 +127,7 @@ def list_runs(connection: Connection, *, limit: int, before: int | None = None) 
 
 def run_detail(connection: Connection, run_id: int, limit: int = 500) -> RunDetail | None:
     """One run with its first `limit` changes, or None."""
-    found = _run_views(connection, connection.execute(select(*_run_columns()).where(runs.c.id == run_id)).all())
+    found = _run_views(connection, connection.execute(_runs().where(runs.c.id == run_id)).all())
     if not found:
         return None
     rows = connection.execute(_changes().where(changes.c.run_id == run_id).order_by(changes.c.id).limit(limit)).all()
@@ -141,8 +147,9 @@ def step_log(connection: Connection, step_id: int, after: int = 0, limit: int = 
     return [LogChunk(row.id, row.at, row.text) for row in reversed(rows)]
 
 
-def _run_columns() -> list[Any]:
-    return [column for column in runs.c if column.name != "plan"]
+def _runs() -> Select[Any]:
+    of_run = [column for column in runs.c if column.name != "plan"]
+    return select(*of_run, *_COMMIT).outerjoin(commits, commits.c.id == runs.c.revision)
 
 
 def _run_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[RunView]:
@@ -170,12 +177,15 @@ def _run_view(row: Row[Any], counts: Mapping[str, int], now: float) -> RunView:
         duration=duration_of(row, now),
         recap={word: counts.get(word, 0) for word in (*VERDICTS, "running")},
         change_count=sum(counts.values()),
+        author=row.author or "",
+        subject=row.subject or "",
     )
 
 
 def _changes() -> Select[Any]:
     of_run = (runs.c[name] for name in ("actor", "trigger", "revision", "boot_id", "pid", "pid_start"))
-    return select(changes, *of_run).join(runs, runs.c.id == changes.c.run_id)
+    path = changes.join(runs, runs.c.id == changes.c.run_id).outerjoin(commits, commits.c.id == runs.c.revision)
+    return select(changes, *of_run, *_COMMIT).select_from(path)
 
 
 def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[ChangeView]:
@@ -197,6 +207,8 @@ def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[Chan
             reason=row.reason,
             message=row.message,
             generation=row.generation,
+            author=row.author or "",
+            subject=row.subject or "",
             before_digest=row.before_digest,
             after_digest=row.after_digest,
             started_at=row.started_at,

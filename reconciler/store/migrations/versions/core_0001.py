@@ -21,6 +21,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "name", "fingerprint", name=op.f("pk_approvals")),
     )
     op.create_table(
+        "commits",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("author", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_commits")),
+    )
+    op.create_table(
         "events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -178,6 +186,8 @@ def upgrade() -> None:
             .with_variant(sa.Text(length=4294967295), "mysql"),
             nullable=False,
         ),
+        sa.Column("requested_at", sa.String(length=40), nullable=False),
+        sa.Column("handled_at", sa.String(length=40), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_sources")),
     )
     op.create_table(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Preview
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CheckAnswer = Literal["done", "not_done", "unknown"]
 Outputs = Mapping[str, Any]
+Wanted = Literal["present", "stopped", "absent"]
 
 
 class ProcessTransport(Protocol):
@@ -209,4 +210,24 @@ class Kind(Protocol):
 
     def steps(self, change: Change) -> Sequence[Step]:
         """The steps of a change, in order. Pure: the same change gives the same steps."""
+        ...
+
+
+@runtime_checkable
+class KeepsWishes(Protocol):
+    """What a kind may have beside `Kind`, when its own records say what is wanted where no document does.
+
+    A document that names the same resource wins; what its own records want has `model.resource.RECORD_OWNER` as owner.
+    """
+
+    def recorded(self, records: Records) -> Iterable[Mapping[str, Any]]:
+        """A document for each resource that only its record wants, one that is wanted to be absent included. Reads."""
+        ...
+
+    def want(self, records: Records, name: str, state: Wanted) -> None:
+        """Note in the record of such a resource what is wanted of it from now on. Raises BlockedError if it may not."""
+        ...
+
+    def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
+        """By name, what the records say of each resource for people: words and plain values. Reads."""
         ...

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler.errors import UsageError
 from reconciler.kind import Kind
-from reconciler.kinds.guarded import GuardedKind
+from reconciler.kinds.guarded import guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +68,4 @@ def _load(module_name: str) -> KindPackage:
         raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is not carried out by this version")
     if module.__file__ is None:
         raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
-    return KindPackage(GuardedKind(kind), module_name, Path(module.__file__).parent)
+    return KindPackage(guarded(kind), module_name, Path(module.__file__).parent)

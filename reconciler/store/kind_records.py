@@ -14,13 +14,22 @@ from reconciler.store.leases import Lease
 
 
 class KindRecords:
-    """Rows of a kind's tables as plain dicts. lease: under which writes are fenced; None makes it read-only."""
+    """Rows of a kind's tables as plain dicts. lease: under which writes are fenced; None makes it read-only.
 
-    def __init__(self, database: Database, tables: Mapping[str, Table], lease: Lease | None) -> None:
+    connection: an open transaction to read and write in, instead of one of its own.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        tables: Mapping[str, Table],
+        lease: Lease | None,
+        connection: Connection | None = None,
+    ) -> None:
         self._database = database
         self._tables = tables
         self._lease = lease
-        self._open: Connection | None = None
+        self._open = connection
 
     @contextmanager
     def transaction(self) -> Iterator[KindRecords]:
@@ -29,9 +38,7 @@ class KindRecords:
             yield self
             return
         with self._writing().fenced() as connection:
-            inner = KindRecords(self._database, self._tables, self._lease)
-            inner._open = connection
-            yield inner
+            yield KindRecords(self._database, self._tables, self._lease, connection)
 
     def get(self, table: str, **key: Any) -> dict[str, Any] | None:
         """The one row with these column values, or None."""

@@ -1,7 +1,7 @@
 """The table `clusters`: what we know of each cluster. Columns of the predecessor first, so that its readers still work.
 
-Only `rows`, `reserving` and `wishes` write it, through `Records`. Times are seconds since the epoch. What has to be there
-has a default in the database, so that whoever writes a row by SQL names only what is wanted.
+Only this kind writes it, through `Records`. Times are seconds since the epoch. What has to be there has a default in
+the database, so that whoever writes a row by SQL names only what is wanted.
 """
 
 from __future__ import annotations

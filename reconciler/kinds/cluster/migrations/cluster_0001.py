@@ -11,8 +11,16 @@ depends_on = None
 takes_over = {"clusters": {"id", "name", "provider"}, "operations": {"id", "cluster_name"}}
 """Tables that may be there before any migration of ours, with columns by which they are known (see `store.schema`)."""
 
-_STATES = ("unknown", "creating", "running", "failed", "deleting")
-_TIMES = ("last_reconciled_at", "created_at", "updated_at")
+_CONVERSIONS = (
+    "UPDATE clusters SET created_at = CAST(strftime('%s', created_at) AS REAL) WHERE typeof(created_at) = 'text'",
+    "UPDATE clusters SET updated_at = CAST(strftime('%s', updated_at) AS REAL) WHERE typeof(updated_at) = 'text'",
+    "UPDATE clusters SET last_reconciled_at = CAST(strftime('%s', last_reconciled_at) AS REAL) "
+    "WHERE typeof(last_reconciled_at) = 'text'",
+    "UPDATE clusters SET actual_state = 'unknown' WHERE actual_state IS NULL "
+    "OR actual_state NOT IN ('unknown', 'creating', 'running', 'failed', 'deleting')",
+    "UPDATE clusters SET status = actual_state, desired_state = coalesce(desired_state, 'present')",
+    "UPDATE clusters SET role = 'management' WHERE name = 'devops'",
+)
 
 
 def upgrade() -> None:
@@ -76,13 +84,5 @@ def _take_over(connection: sa.Connection, there: set[str]) -> None:
     for column in _columns():
         if column.name not in there:
             op.add_column("clusters", column)
-    for name in _TIMES:
-        seconds = f"CAST(strftime('%s', {name}) AS REAL)"
-        connection.execute(sa.text(f"UPDATE clusters SET {name} = {seconds} WHERE typeof({name}) = 'text'"))
-    known = ", ".join(f"'{state}'" for state in _STATES)
-    for statement in (
-        f"UPDATE clusters SET actual_state = 'unknown' WHERE actual_state IS NULL OR actual_state NOT IN ({known})",
-        "UPDATE clusters SET status = actual_state, desired_state = coalesce(desired_state, 'present')",
-        "UPDATE clusters SET role = 'management' WHERE name = 'devops'",
-    ):
+    for statement in _CONVERSIONS:
         connection.execute(sa.text(statement))

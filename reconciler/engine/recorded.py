@@ -1,0 +1,116 @@
+"""What is wanted by a kind's own records where no document says so. Called by the workspace, `desired` and commands.
+
+A kind that keeps such records (`kind.KeepsWishes`) gives a document for each; here they become resources like those of
+any other source, owned by `RECORD_OWNER`. What is written somewhere else is left to that document, also after it
+vanished: a record never brings back what somebody took out of the specs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reconciler.engine.runtime import Runtime
+from reconciler.errors import ReconcilerError, SpecError, UsageError
+from reconciler.kind import KeepsWishes, Wanted
+from reconciler.kinds import Kinds
+from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
+from reconciler.store import resources as store
+from reconciler.store.kind_records import KindRecords
+from reconciler.store.resources import Scope
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from reconciler.loading.loader import Problem
+    from reconciler.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What records want. problems: of records that no resource can be made of.
+
+    complete: False when there are such, so that nothing may be concluded from what is missing.
+    """
+
+    resources: Mapping[ResourceRef, Resource]
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every record could be read."""
+        return not self.problems
+
+
+def read_wishes(runtime: Runtime, connection: Connection) -> Wishes:
+    """What the records of all kinds want now, without what is written in a document."""
+    from reconciler.loading.loader import Problem  # noqa: PLC0415 - pulls in the schema code
+
+    found: dict[ResourceRef, Resource] = {}
+    problems: list[Problem] = []
+    for name, keeper in _keepers(runtime.kinds):
+        try:
+            documents = list(keeper.recorded(_records(runtime, name, connection)))
+        except ReconcilerError as error:
+            problems.append(Problem("records", 0, 0, f"{name}: {error.message}", RECORD_OWNER))
+            continue
+        for document in documents:
+            try:
+                resource = _resource(runtime, document)
+                found[resource.ref] = resource
+            except SpecError as error:
+                ref = ResourceRef(name, str(document.get("metadata", {}).get("name", ""))[:63])
+                problems.append(Problem("records", 0, 0, f"{ref}: {error.message}", RECORD_OWNER, ref))
+    written = store.owners_of(connection, found)
+    mine = {ref: resource for ref, resource in found.items() if written.get(ref, RECORD_OWNER) == RECORD_OWNER}
+    return Wishes(mine, tuple(problems))
+
+
+def want(runtime: Runtime, connection: Connection, ref: ResourceRef, state: Wanted) -> int:
+    """Say in its record what is wanted of a resource, and store what that makes of it; its generation.
+
+    Raises UsageError when no record wants it, and what the kind raises that does not allow it.
+    """
+    keeper = runtime.kinds.get(ref.kind)
+    if not isinstance(keeper, KeepsWishes):
+        raise UsageError("NoSuchRecord", f"kind {ref.kind} keeps no record of what is wanted")
+    keeper.want(_records(runtime, ref.kind, connection), ref.name, state)
+    resource = read_wishes(runtime, connection).resources.get(ref)
+    if resource is None:
+        raise UsageError("NoSuchRecord", f"no record wants {ref}")
+    merged = store.merge(connection, {ref: resource}, Scope(()), [ref])
+    store.record(runtime.database, connection, merged, runtime.recording())
+    return merged.resources[ref].generation
+
+
+def store_wishes(runtime: Runtime, connection: Connection) -> None:
+    """Store as resources what records want, so that it is listed before anybody has planned for it."""
+    wanted = read_wishes(runtime, connection).resources
+    merged = store.merge(connection, wanted, Scope(()), list(wanted))
+    store.record(runtime.database, connection, merged, runtime.recording())
+
+
+def facts(
+    kinds: Kinds, tables: Mapping[str, Mapping[str, Table]], database: Database, connection: Connection
+) -> dict[ResourceRef, Mapping[str, Any]]:
+    """What records say of each resource, for people."""
+    found: dict[ResourceRef, Mapping[str, Any]] = {}
+    for name, keeper in _keepers(kinds):
+        said = keeper.facts(KindRecords(database, tables.get(name, {}), None, connection))
+        found |= {ResourceRef(name, one): fact for one, fact in said.items()}
+    return found
+
+
+def _keepers(kinds: Mapping[str, Any]) -> Iterator[tuple[str, KeepsWishes]]:
+    return ((name, kind) for name, kind in kinds.items() if isinstance(kind, KeepsWishes))
+
+
+def _records(runtime: Runtime, kind: str, connection: Connection) -> KindRecords:
+    return KindRecords(runtime.database, runtime.tables.get(kind, {}), None, connection)
+
+
+def _resource(runtime: Runtime, document: Mapping[str, Any]) -> Resource:
+    from reconciler.loading.loader import resource_from_document  # noqa: PLC0415 - pulls in the schema code
+
+    return resource_from_document(document, runtime.kinds, runtime.load_options(), RECORD_OWNER)

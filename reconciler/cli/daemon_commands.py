@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,12 @@ from reconciler.cli.variables import variables_option
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the page; 0 takes a free one.")
 @click.option("--prune/--no-prune", default=None, help="Delete what the specs no longer name.")
 @click.option("--interval", metavar="DURATION", help="How often to look at what is not as desired yet.")
+@click.option(
+    "--bootstrap-csv",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Import this table of clusters first, if nothing was ever recorded in the store.",
+)
 @click.pass_obj
 def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **asked: Any) -> int:
     """Watch SPECS, or follow a branch, heal drift, and serve the page, until SIGTERM.
@@ -49,6 +56,10 @@ def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **
     where = session.source(specs, asked)
     runtime = open_runtime(settings, "daemon", variables)
     try:
+        if asked["bootstrap_csv"] is not None:
+            from reconciler.cli.import_commands import bootstrap  # noqa: PLC0415 - only when asked for
+
+            bootstrap(runtime, asked["bootstrap_csv"])
         service = Service(runtime, open_workspace(runtime, where), where)
         return service.run(lambda url: click.echo(f"page: {url}"))
     finally:

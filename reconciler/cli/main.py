@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,6 +36,7 @@ _COMMANDS = {
     "logs": ("reconciler.cli.look_commands", "The captured output of every step."),
     "create": ("reconciler.cli.change_commands", "Write desired state into the store, without a file."),
     "delete": ("reconciler.cli.change_commands", "Delete a resource that the store owns, or prune one that vanished."),
+    "import": ("reconciler.cli.import_commands", "Take in what an earlier system knew."),
     "approve": ("reconciler.cli.change_commands", "Allow the change that a resource waits for, once."),
     "suspend": ("reconciler.cli.change_commands", "Leave a resource alone for a while."),
     "resume": ("reconciler.cli.change_commands", "End a suspension."),
@@ -58,7 +60,8 @@ class LazyGroup(click.Group):
         """The real command."""
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -104,6 +104,18 @@ def ports_of(row: Row) -> dict[str, int]:
     return {name: row[column] for name, column in PORT_COLUMNS.items() if row[column] is not None}
 
 
+def wished_ports(row: Row) -> dict[str, int]:
+    """The ports that a row wants: what was asked for, as long as what was given for it still stands there."""
+    wished: dict[str, int] = {}
+    granted = json.loads(row["granted_ports"])
+    for name, port in ports_of(row).items():
+        asked, given = granted.get(name, (port, port))
+        wanted = asked if given == port else port
+        if wanted is not None:
+            wished[name] = wanted
+    return wished
+
+
 def wish_of(context: Context) -> dict[str, Any]:
     """Columns for what the document of a cluster wants; none for a cluster that its own row wants."""
     assert context.resource is not None

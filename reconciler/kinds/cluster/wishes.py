@@ -51,18 +51,10 @@ def facts(records: Records) -> dict[str, dict[str, Any]]:
 
 
 def _spec(row: rows.Row) -> dict[str, Any]:
-    """The ports are those that were asked for, as long as what was given for them still stands there."""
-    ports = {}
-    granted = grants_of(json.loads(row["granted_ports"]))
-    for name, port in rows.ports_of(row).items():
-        one = granted.get(name)
-        wanted = one.asked if one is not None and one.given == port else port
-        if wanted is not None:
-            ports[name] = wanted
     spec: dict[str, Any] = {"provider": row["provider"], "role": row["role"]}
     optional = {"subnet": row["subnet"], "environment": row["environment"], "description": row["description"]}
     spec |= {name: value for name, value in optional.items() if value}
-    if ports:
+    if ports := rows.wished_ports(row):
         spec["ports"] = ports
     return spec | ({"running": False} if row["desired_state"] == "stopped" else {})
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select
 from reconciler.daemon.reload import Reloader
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.runtime import Runtime
-from reconciler.model.resource import ResourceRef
+from reconciler.model.resource import RECORD_OWNER, ResourceRef
 from reconciler.store import events, sources, statuses, tables
 from reconciler.store.resources import API_OWNER
 
@@ -74,7 +74,7 @@ class Resync:
     def _tick(self) -> None:
         with self._runtime.database.read() as connection:
             requested = statuses.requested(connection)
-            mine = tables.resources.c.owner == API_OWNER
+            mine = tables.resources.c.owner.in_((API_OWNER, RECORD_OWNER))
             state = connection.execute(select(func.count(), func.max(tables.resources.c.updated_at)).where(mine)).one()
             now = self._runtime.database.now(connection)
             late = statuses.overdue_suspensions(connection, now)

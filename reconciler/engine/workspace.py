@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import delete, insert
 
+from reconciler.engine.recorded import Wishes, read_wishes
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import SpecError, UsageError
 from reconciler.model.plan import Obstacle
 from reconciler.model.record import Record
-from reconciler.model.resource import Resource, ResourceRef
+from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
 from reconciler.store import resources as store
 from reconciler.store import sources, tables
 from reconciler.store.resources import Desired, Scope
@@ -42,8 +43,8 @@ class Workspace:
     """
 
     runtime: Runtime
-    loader: Loader | None = None
     source: DocumentSource | None = None
+    loader: Loader | None = None
     prefixes: tuple[str, ...] = ()
     desired: dict[ResourceRef, Resource] = field(default_factory=dict)
     records: dict[ResourceRef, Record] = field(default_factory=dict)
@@ -54,7 +55,9 @@ class Workspace:
     broken: str = ""
     readable: bool = True
     revision: str = ""
-    _api: dict[ResourceRef, Resource] = field(default_factory=dict)
+    sync: str = ""
+    _answering: str = ""
+    _stored: dict[ResourceRef, Resource] = field(default_factory=dict)
     _conflicts: dict[ResourceRef, store.Conflict] = field(default_factory=dict)
     _merged: Desired | None = None
     _unrecorded: set[ResourceRef] | None = None
@@ -64,24 +67,27 @@ class Workspace:
 
         Also what another process has recorded already: that it is stored does not mean that anybody acted on it.
         """
+        self._answering = self.sync
         result = self.loader.load() if self.loader is not None else None
+        self.revision = self.source.revision if self.source is not None else ""
         with self.runtime.database.read() as connection:  # one, so that nothing seems to be gone that just came
             api, api_problems = self._api_resources(connection)
-        self._answering = self.sync
-            wanted = {**(result.resources if result is not None else {}), **api}
-        self.revision = self.source.revision if self.source is not None else ""
-            touched = self._unrecorded = self._touched(result, api)
-            scope = self._scope(result)
+            recorded = read_wishes(self.runtime, connection)
+            stored = {**recorded.resources, **api}
+            wanted = {**recorded.resources, **(result.resources if result is not None else {}), **api}
+            touched = self._unrecorded = self._touched(result, stored)
+            scope = self._scope(result, recorded)
             part = wanted if touched is None else {ref: wanted[ref] for ref in touched if ref in wanted}
             merged = store.merge(connection, part, scope, touched)
             abandoned = frozenset(entry.owner for entry in merged.conflicts if _is_gone(entry.owner))
             if abandoned:
                 merged = store.merge(connection, part, replace(scope, abandoned=abandoned), touched)
         self._take(merged, wanted, touched)
-        self._api = api
+        self._stored = stored
         conflicts = self._find_conflicts(result, merged, touched)
         self.wanted = _without(wanted, self._conflicts)  # they are their owners' to look after
-        self.problems = (*(result.problems if result is not None else ()), *api_problems, *conflicts)
+        found = result.problems if result is not None else ()
+        self.problems = (*found, *api_problems, *recorded.problems, *conflicts)
         self.empty = result is not None and result.readable and not result.resources and not result.problems
         self.readable = result is None or result.readable
         self.broken = _broken(result)
@@ -89,16 +95,16 @@ class Workspace:
         loaded = (touched or set()) - self.frozen.keys()
         return merged.changed | frozenset(merged.vanished) | newly_broken | loaded
 
+    @property
+    def commit(self) -> Commit | None:
+        """The commit that was read last; None without git."""
+        return self.source.commit if self.source is not None else None
+
     def scope(self) -> list[ResourceRef]:
         """What this workspace is asked to look after: its sources' resources, the store's, and what vanished."""
         vanished = [ref for ref, record in self.records.items() if record.vanished]
         stored = [ref for ref, record in self.records.items() if record.resource.source.owner.startswith(self.prefixes)]
         return list(dict.fromkeys((*self.wanted, *vanished, *stored, *self.frozen)))
-
-    @property
-    def commit(self) -> Commit | None:
-        """The commit that was read last; None without git."""
-        return self.source.commit if self.source is not None else None
 
     def unsure(self) -> Obstacle | None:
         """Why nothing can be concluded now from what no document names, also of what vanished long ago.
@@ -153,27 +159,28 @@ class Workspace:
                 problems.append(Problem("api", 0, 0, f"{ref}: {error.message}", store.API_OWNER, ref))
         return found, tuple(problems)
 
-    def _touched(self, result: LoadResult | None, api: Mapping[ResourceRef, Resource]) -> set[ResourceRef] | None:
-        """What may differ from what was recorded last; None: all of it. Resources of the API are compared by digest.
+    def _touched(self, result: LoadResult | None, stored: Mapping[ResourceRef, Resource]) -> set[ResourceRef] | None:
+        """What may differ from what was recorded last; None: all of it. What the store wants is compared by digest.
 
         What is frozen was in no load of this process, so that its end is in none either: it is looked at every time.
         """
         if self._unrecorded is None:
             return None
-        touched = self._unrecorded | self.frozen.keys() | (self._api.keys() - api.keys())
+        touched = self._unrecorded | self.frozen.keys() | (self._stored.keys() - stored.keys())
         if result is not None:
             touched |= result.changed | result.moved | result.removed
-        for ref, resource in api.items():
-            before = self._api.get(ref)
+        for ref, resource in stored.items():
+            before = self._stored.get(ref)
             if before is None or before.digest != resource.digest:
                 touched.add(ref)
         return touched
 
-    def _scope(self, result: LoadResult | None) -> Scope:
+    def _scope(self, result: LoadResult | None, recorded: Wishes) -> Scope:
         """What may be concluded from absence: nothing where the source could not be read, nor of what the API owns.
 
         That is withdrawn by name, so a document of it that is missing is one that cannot be read.
         """
+        records = (RECORD_OWNER,) if recorded.complete else ()
         if result is None or not result.readable:
             return Scope(records, revision=self.revision)
         return Scope((*self.prefixes, *records), result.broken, self.revision)
@@ -195,7 +202,7 @@ class Workspace:
         frozen: dict[ResourceRef, str] = {}
         for ref in self.desired.keys() - self.wanted.keys():
             owner = self.desired[ref].source.owner
-            if owner == store.API_OWNER or (bool(self.prefixes) and owner.startswith(self.prefixes)):
+            if owner in (store.API_OWNER, RECORD_OWNER) or (bool(self.prefixes) and owner.startswith(self.prefixes)):
                 frozen[ref] = self.problem_of(ref) or self._why_unknown(owner)
         broken: set[ResourceRef] = set()
         if result is not None and result.broken:
@@ -216,7 +223,8 @@ class Workspace:
         kept = {} if touched is None else _without(self._conflicts, touched)
         self._conflicts = kept | {entry.ref: entry for entry in merged.conflicts}
         named = result.resources if result is not None else {}
-        with_api = [store.Conflict(ref, store.API_OWNER, named[ref].source) for ref in self._api.keys() & named.keys()]
+        api = (ref for ref, resource in self._stored.items() if resource.source.owner == store.API_OWNER)
+        with_api = [store.Conflict(ref, store.API_OWNER, named[ref].source) for ref in api if ref in named]
         return [self._conflict(entry) for entry in (*self._conflicts.values(), *with_api)]
 
     def _conflict(self, entry: store.Conflict) -> Problem:

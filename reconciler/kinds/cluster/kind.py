@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from reconciler.kind import Context, Step
+from reconciler.kind import Context, Records, Step, Wanted
+from reconciler.kinds.cluster import wishes
 from reconciler.kinds.cluster.looking import look_at
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.plan_steps import steps_of
@@ -75,6 +76,18 @@ class ClusterKind:
     def steps(self, change: Change) -> Sequence[Step]:
         """The steps that the change needs."""
         return steps_of(change)
+
+    def recorded(self, records: Records) -> Iterable[Mapping[str, Any]]:
+        """What rows want that no document names; see `wishes`."""
+        return wishes.documents(records)
+
+    def want(self, records: Records, name: str, state: Wanted) -> None:
+        """Note in such a row what is wanted from now on."""
+        wishes.want(records, name, state)
+
+    def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
+        """What rows say, for people."""
+        return wishes.facts(records)
 
 
 def _contained(spec: ClusterSpec, provider: ContainerProvider) -> dict[str, Any]:

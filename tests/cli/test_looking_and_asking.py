@@ -89,6 +89,15 @@ def test_an_approval_lets_one_change_through(place: Place) -> None:
     assert "there is no" in place.run("approve", "Entry/none", code=64).err
 
 
+def test_an_approved_plan_file_lets_its_own_changes_through(place: Place) -> None:
+    place.write("a.yaml", entry("one", {"approval": "manual"}), entry("two", {"approval": "manual"}))
+    place.run("plan", place.specs, "--limit", "Entry/one", "--out", "plan.json")
+    place.apply(code=7)
+    assert place.run("approve", "plan.json").out == "Entry/one: approved\n"
+    place.apply(code=3)
+    assert place.there().keys() == {"one"}, "the other one was in no plan that was approved"
+
+
 def test_a_suspended_resource_is_left_alone_until_it_is_resumed(applied: Place) -> None:
     applied.run("suspend", "Entry/one", "--reason", "debugging", "--until", "2h")
     applied.put({})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from reconciler.errors import SpecError
 from reconciler.sandbox import builtin_rules, custom_resources, objects, statuses
 from reconciler.sandbox.cluster import Cluster
 from reconciler.sandbox.decoding import Decoded, decode
-from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, ResourceType
+from reconciler.sandbox.resource_types import ResourceType
+from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES
+from reconciler.sandbox.state import encode
 from reconciler.sandbox.targets import Target, WriteOptions
 from reconciler.sandbox.validation import Cause, check
 
@@ -32,7 +35,10 @@ def decoded(
     cluster: Cluster, resource_type: ResourceType, body: Any, options: WriteOptions, warnings: list[str]
 ) -> dict[str, Any]:
     """The body as the type knows it; unknown fields are refused, warned of or dropped. ApiError 400."""
-    decoded = decode(cluster.node(resource_type), body)
+    try:
+        decoded = decode(cluster.node(resource_type), body)
+    except SpecError as error:
+        raise statuses.bad_request(error.message) from error
     if decoded.mismatches:
         path, expected, found = decoded.mismatches[0]
         raise statuses.bad_request(
@@ -84,6 +90,16 @@ def check_value(
         unique = list(dict.fromkeys(causes))
         group_kind = (resource_type.group, resource_type.kind)
         raise statuses.invalid(group_kind, str(value["metadata"].get("name", "")), unique)
+
+
+_LARGEST_OBJECT = 1536 * 1024
+
+
+def check_storable(value: dict[str, Any]) -> dict[str, Any]:
+    """`value`, which is not too large to be kept. ApiError 413."""
+    if len(encode(value)) > _LARGEST_OBJECT:
+        raise statuses.too_large(_LARGEST_OBJECT)
+    return value
 
 
 def establish(

@@ -13,20 +13,20 @@ from typing import Any
 
 from reconciler.errors import ReconcilerError
 from reconciler.sandbox import (
+    bodies,
     deletion,
-    discovery,
-    openapi,
     reading,
     rendering,
     requests,
+    reviews,
     scale,
     statuses,
     watching,
     writes,
 )
 from reconciler.sandbox.cluster import Cluster
-from reconciler.sandbox.patches import json_patch, merge_patch
-from reconciler.sandbox.reading import Pages, Selection
+from reconciler.sandbox.documents import JSON_HEADER, Answer, Documents
+from reconciler.sandbox.reading import Selection
 from reconciler.sandbox.requests import Request
 from reconciler.sandbox.state import encode
 from reconciler.sandbox.statuses import ApiError
@@ -34,11 +34,10 @@ from reconciler.sandbox.targets import Target, Written
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
 _LOG = logging.getLogger(__name__)
+_MOST_WATCHES = 1000
 _OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
-_JSON_HEADER = (b"content-type", b"application/json")
 
 
 class Api:
@@ -46,10 +45,8 @@ class Api:
 
     def __init__(self, cluster: Cluster, address: str) -> None:
         self.cluster = cluster
-        self._address = address
-        self._pages = Pages()
+        self._documents = Documents(cluster, address)
         self._watches: set[asyncio.Event] = set()
-        self._documents: tuple[int, dict[str, bytes]] | None = None
 
     def end_watches(self) -> None:
         """End every stream, so that the server can stop."""
@@ -70,6 +67,8 @@ class Api:
             answer = await self._answer(request, target)
         except ApiError as error:
             answer = _refusal(error)
+        except RecursionError:
+            answer = _refusal(statuses.bad_request("the object is nested too deeply"))
         except ReconcilerError as error:
             _LOG.error("%s %s: %s", scope["method"], scope["path"], error)
             answer = _refusal(ApiError(500, "InternalError", f"Internal error occurred: {error}"))
@@ -88,7 +87,7 @@ class Api:
 
     async def _answer(self, request: Request, target: Target | None) -> Answer:
         if target is None:
-            return await self._document(request)
+            return await self._documents.answer(request)
         if request.method in ("POST", "PUT", "PATCH", "DELETE"):
             await self.cluster.catalog.ready()
         if target.subresource == "scale":
@@ -98,7 +97,7 @@ class Api:
         if request.method == "GET":
             return self._get(request, target)
         if request.method == "PUT":
-            body, options = self._body(request), requests.write_options(request)
+            body, options = self._body(request, target), requests.write_options(request)
             return self._written(request, target, writes.replace_object(self.cluster, target, body, options))
         if request.method == "PATCH":
             return self._written(request, target, self._patch(request, target))
@@ -106,14 +105,20 @@ class Api:
             return self._delete(request, target)
         raise statuses.method_not_allowed()
 
-    def _body(self, request: Request) -> Any:
-        return requests.parse_body(request, self.cluster.catalog.components)
+    def _body(self, request: Request, target: Target) -> Any:
+        component = "v1.DeleteOptions" if request.method == "DELETE" else target.type.component
+        return bodies.parse_body(request, component, self.cluster.catalog.components)
 
     def _collection(self, request: Request, target: Target) -> Answer:
+        if target.type.is_question:
+            if request.method != "POST":
+                raise statuses.method_not_allowed()
+            body, options = self._body(request, target), requests.write_options(request)
+            return self._written(request, target, reviews.answer(self.cluster, target, body, options))
         if request.method == "GET":
             return self._list(request, target)
         if request.method == "POST" and (target.namespace or not target.type.namespaced):
-            body, options = self._body(request), requests.write_options(request)
+            body, options = self._body(request, target), requests.write_options(request)
             return self._written(request, target, writes.create(self.cluster, target, body, options))
         if request.method == "DELETE":
             return self._delete_collection(request, target)
@@ -127,14 +132,11 @@ class Api:
         return _json(200, rendering.render_object(target.type, stored.value, wanted))
 
     def _list(self, request: Request, target: Target) -> Answer:
-        wanted, query = _format(request), request.query
-        limit = int(query["limit"]) if query.get("limit", "").isdigit() else 0
-        if query.get("continue"):
-            page = self._pages.following(query["continue"], limit)
-        else:
-            reading.check_version(self.cluster.state, query)
-            selection = reading.read_selection(target.type, target.namespace, query)
-            page = self._pages.first(self.cluster.state, target.type, selection, limit)
+        wanted = _format(request)
+        if request.query.get("sendInitialEvents"):
+            raise statuses.unprocessable("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list")
+        selection = reading.read_selection(target.type, target.namespace, request.query)
+        page = reading.list_page(self.cluster.state, target.type, selection, request.query)
         return _json(200, rendering.render_list(target.type, page.found, page.metadata, wanted))
 
     def _patch(self, request: Request, target: Target) -> Written:
@@ -142,7 +144,7 @@ class Api:
         allowed = [one for one in requests.PATCH_TYPES if not (target.type.custom and one == writes.STRATEGIC_PATCH)]
         if media_type not in allowed:
             raise statuses.unsupported_media_type(media_type, allowed)
-        body = self._body(request)
+        body = self._body(request, target)
         if media_type == writes.APPLY_PATCH:
             return writes.apply_object(self.cluster, target, body, requests.write_options(request, apply=True))
         return writes.patch_object(self.cluster, target, media_type, body, requests.write_options(request))
@@ -150,7 +152,7 @@ class Api:
     def _scale(self, request: Request, target: Target) -> Answer:
         if request.method == "GET":
             return _json(200, encode(scale.read_scale(self.cluster, target)))
-        body = self._body(request)
+        body = bodies.parse_body(request, "v1.Scale", self.cluster.catalog.components)
         if request.method == "PUT":
             return _written_scale(
                 scale.write_scale(self.cluster, target, lambda _: body, requests.write_options(request))
@@ -160,13 +162,18 @@ class Api:
         media_type = request.media_type
         if media_type not in (writes.JSON_PATCH, writes.MERGE_PATCH, writes.STRATEGIC_PATCH):
             raise statuses.unsupported_media_type(media_type, requests.PATCH_TYPES[:3])
-        patch = json_patch if media_type == writes.JSON_PATCH else merge_patch
-        options = requests.write_options(request)
-        return _written_scale(scale.write_scale(self.cluster, target, lambda live: patch(live, body), options))
+        node, options = self.cluster.catalog.compiler.reference("v1.Scale"), requests.write_options(request)
+
+        def change(live: dict[str, Any]) -> Any:
+            return writes.patched_value(node, media_type, live, body)
+
+        return _written_scale(scale.write_scale(self.cluster, target, change, options))
 
     def _delete(self, request: Request, target: Target) -> Answer:
         live = writes.find(self.cluster, target)
-        options = deletion.read_options(self._body(request), request.query, dry_run=requests.is_dry_run(request))
+        options = deletion.read_options(
+            self._body(request, target), request.query, dry_run=requests.is_dry_run(request)
+        )
         value, gone = deletion.delete_object(self.cluster, target.type, live, options)
         if not gone or target.type.returns_deleted:
             return _json(200, rendering.render_object(target.type, value, rendering.PLAIN))
@@ -177,7 +184,9 @@ class Api:
         if target.type.namespaced and not target.namespace:
             raise statuses.method_not_allowed()
         selection = reading.read_selection(target.type, target.namespace, request.query)
-        options = deletion.read_options(self._body(request), request.query, dry_run=requests.is_dry_run(request))
+        options = deletion.read_options(
+            self._body(request, target), request.query, dry_run=requests.is_dry_run(request)
+        )
         state = self.cluster.state
         found = [one for one in state.select(target.type.resource, target.namespace) if selection.accepts(one)]
         for stored in found:
@@ -190,64 +199,19 @@ class Api:
         code = 201 if written.created else 200
         return _json(code, rendering.render_object(target.type, written.value, _format(request)), written.warnings)
 
-    async def _document(self, request: Request) -> Answer:
-        path = request.path.rstrip("/") or "/"
-        if request.method not in ("GET", "HEAD"):
-            raise statuses.no_such_path()
-        if path in ("/healthz", "/livez", "/readyz") or path.startswith(("/livez/", "/readyz/", "/healthz/")):
-            return 200, b"ok", [(b"content-type", b"text/plain; charset=utf-8")]
-        if path == "/version":
-            return _json(200, encode(discovery.version_document(self.cluster.version)))
-        if path in ("/api", "/apis") and discovery.AGGREGATED in request.headers.get("accept", "").replace(" ", ""):
-            body = encode(discovery.aggregated(self.cluster.registry, core=path == "/api"))
-            return 200, body, [(b"content-type", discovery.AGGREGATED.encode())]
-        if path.startswith("/openapi/v3"):
-            return await self._openapi(path.removeprefix("/openapi/v3").strip("/"))
-        return _json(200, encode(self._discovery(path)))
-
-    def _discovery(self, path: str) -> dict[str, Any]:
-        registry, parts = self.cluster.registry, path.strip("/").split("/")
-        found: dict[str, Any] | None = None
-        if path == "/":
-            places = [f"/apis/{group}" if group else "/api" for group in registry.group_versions()]
-            found = {"paths": sorted([*places, "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"])}
-        elif path == "/api":
-            found = discovery.api_versions(self._address)
-        elif path == "/apis":
-            found = discovery.group_list(registry)
-        elif parts[0] == "api" and len(parts) == 2:
-            found = discovery.resource_list(registry, "", parts[1])
-        elif parts[0] == "apis" and len(parts) == 2:
-            found = discovery.group(registry, parts[1])
-        elif parts[0] == "apis" and len(parts) == 3:
-            found = discovery.resource_list(registry, parts[1], parts[2])
-        if found is None:
-            raise statuses.no_such_path()
-        return found
-
-    async def _openapi(self, place: str) -> Answer:
-        await self.cluster.catalog.ready()
-        revision = self.cluster.registry.revision
-        if self._documents is None or self._documents[0] != revision:
-            self._documents = (revision, openapi.documents(self.cluster))
-        documents = self._documents[1]
-        if not place:
-            return _json(200, encode(openapi.index(documents)))
-        if place not in documents:
-            raise statuses.no_such_path()
-        return _json(200, documents[place])
-
     async def _watch(self, request: Request, target: Target, receive: Receive, send: Send) -> None:
         selection = reading.read_selection(target.type, target.namespace, request.query)
         if target.name:
             terms = (*selection.fields, ("metadata.name", True, target.name))
             selection = Selection(selection.namespace, selection.labels, terms)
-        watch = watching.read_watch(target.type, selection, _format(request), request.query)
+        watch = watching.read_watch(self.cluster.state, target.type, selection, _format(request), request.query)
+        if len(self._watches) >= _MOST_WATCHES:
+            raise statuses.too_many_requests(f"{_MOST_WATCHES} watches are open, this server holds no more")
         ended = asyncio.Event()
         self._watches.add(ended)
         listening = asyncio.get_running_loop().create_task(_until_disconnect(receive, ended))
         try:
-            headers = [_JSON_HEADER, (b"cache-control", b"no-cache, private")]
+            headers = [JSON_HEADER, (b"cache-control", b"no-cache, private")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             async for line in watching.stream(self.cluster.state, watch, ended):
@@ -259,7 +223,8 @@ class Api:
 
 
 def _is_watch(request: Request, target: Target) -> bool:
-    return request.method == "GET" and not target.subresource and requests.is_true(request.query.get("watch", ""))
+    asked = request.method == "GET" and not target.subresource and requests.is_true(request.query.get("watch", ""))
+    return asked and not target.type.is_question
 
 
 def _format(request: Request) -> rendering.Format:
@@ -289,7 +254,7 @@ async def _read_body(receive: Receive) -> bytes:
 
 
 def _json(code: int, body: bytes, warnings: list[str] | None = None) -> Answer:
-    headers = [_JSON_HEADER]
+    headers = [JSON_HEADER]
     for warning in warnings or ():
         quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
         headers.append((b"warning", f'299 - "{quoted}"'.encode("latin-1", "replace")))

@@ -7,7 +7,9 @@ from typing import Any
 
 from reconciler.sandbox import custom_resources
 from reconciler.sandbox.catalog import Catalog
-from reconciler.sandbox.resources import DEFINITIONS, Registry, ResourceType
+from reconciler.sandbox.registry import Registry
+from reconciler.sandbox.resource_types import ResourceType
+from reconciler.sandbox.resources import DEFINITIONS
 from reconciler.sandbox.schema import Node
 from reconciler.sandbox.state import ClusterState
 

@@ -1,7 +1,7 @@
 """The controllers of one cluster: one task that follows its events and brings each touched object one step on.
 
 Level-triggered: a key says only where to look. At a start every object is looked at once, so nothing that a crash cut
-off stays undone. Called by `service`; the workload rules are in `workloads`.
+off stays undone. Called by `service`; what is done with an object is in `garbage` and in one module per workload.
 """
 
 from __future__ import annotations
@@ -9,28 +9,56 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from reconciler.sandbox import deletion, workloads
+from reconciler.sandbox import (
+    daemon_sets,
+    deletion,
+    deployments,
+    garbage,
+    jobs,
+    ownership,
+    replica_sets,
+    stateful_sets,
+)
 from reconciler.sandbox.cluster import Cluster
-from reconciler.sandbox.deletion import CLEANUP, FOREGROUND, ORPHAN, DeleteOptions
+from reconciler.sandbox.deletion import CLEANUP, DeleteOptions
 from reconciler.sandbox.objects import now
+from reconciler.sandbox.resource_types import Key
 from reconciler.sandbox.resources import (
+    DAEMON_SETS,
     DEFINITIONS,
     DEPLOYMENTS,
+    JOBS,
     NAMESPACES,
     NODES,
     PODS,
     REPLICA_SETS,
+    REVISIONS,
     SERVICE_ACCOUNTS,
-    Key,
-    ResourceType,
+    STATEFUL_SETS,
 )
 from reconciler.sandbox.state import Change, Event, Stored
 
 _LOG = logging.getLogger(__name__)
 _RETRY = 1.0
+_LONGEST_DELAY = 3600.0
+
+_WORKLOADS: Mapping[str, Callable[[Cluster, Stored], float | None]] = {
+    DEPLOYMENTS.resource: deployments.sync_deployment,
+    REPLICA_SETS.resource: replica_sets.sync_replica_set,
+    STATEFUL_SETS.resource: stateful_sets.sync_stateful_set,
+    DAEMON_SETS.resource: daemon_sets.sync_daemon_set,
+    JOBS.resource: jobs.sync_job,
+    PODS.resource: jobs.sync_pod,
+}
+# Who adopts an object without a controller, by what the object is.
+_ADOPTERS: Mapping[str, tuple[str, ...]] = {
+    PODS.resource: (REPLICA_SETS.resource, STATEFUL_SETS.resource, DAEMON_SETS.resource, JOBS.resource),
+    REPLICA_SETS.resource: (DEPLOYMENTS.resource,),
+    REVISIONS.resource: (STATEFUL_SETS.resource, DAEMON_SETS.resource),
+}
 
 
 class Controllers:
@@ -40,6 +68,7 @@ class Controllers:
         self._cluster = cluster
         self._state = cluster.state
         self._queue: dict[Key, None] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._seen = cluster.state.revision
 
     async def run(self) -> None:
@@ -57,6 +86,8 @@ class Controllers:
                 await listener.wait()
         finally:
             self._state.unsubscribe(listener)
+            for timer in self._timers.values():
+                timer.cancel()
 
     def _follow(self) -> None:
         if not self._state.remembers(self._seen):
@@ -69,11 +100,17 @@ class Controllers:
     def _work(self, listener: asyncio.Event) -> None:
         key = next(iter(self._queue))
         del self._queue[key]
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
         try:
-            self._sync(key)
+            delay = self._sync(key)
         except Exception:  # noqa: BLE001 - one object that cannot be brought on must not stop the others
             _LOG.exception("controllers of %s: %s", self._cluster.name, key)
-            asyncio.get_running_loop().call_later(_RETRY, self._again, key, listener)
+            delay = _RETRY
+        if delay is not None:
+            loop = asyncio.get_running_loop()
+            self._timers[key] = loop.call_later(min(delay, _LONGEST_DELAY), self._again, key, listener)
 
     def _again(self, key: Key, listener: asyncio.Event) -> None:
         self._queue[key] = None
@@ -84,90 +121,45 @@ class Controllers:
         metadata = stored.value["metadata"]
         if event.kind != "DELETED":
             yield stored.key
-        for reference in metadata.get("ownerReferences") or ():
-            owner = self._cluster.registry.by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
-            if owner is not None:
-                yield owner.key(stored.key.namespace, str(reference.get("name")))
+        for value in (stored.value, event.previous.value if event.previous is not None else stored.value):
+            for reference in value["metadata"].get("ownerReferences") or ():
+                owner = self._cluster.registry.by_kind(str(reference.get("apiVersion")), str(reference.get("kind")))
+                if owner is not None:
+                    yield owner.key(stored.key.namespace, str(reference.get("name")))
         if event.kind == "DELETED":
             yield from (one.key for one in self._state.dependents(stored.uid))
             if stored.key.namespace:
                 yield NAMESPACES.key("", stored.key.namespace)
             group, _, plural = stored.key.resource.partition("/")
             yield DEFINITIONS.key("", f"{plural}.{group}")
+        elif stored.key.resource in _ADOPTERS and ownership.controller_of(stored.value) is None:
+            for resource in _ADOPTERS[stored.key.resource]:
+                found = self._state.select(resource, stored.key.namespace)
+                yield from (one.key for one in found if ownership.selects(one.value, metadata.get("labels")))
         if stored.key.resource == NODES.resource:
-            yield from (one.key for one in self._state.select(PODS.resource))
+            for resource in (PODS.resource, DAEMON_SETS.resource):
+                yield from (one.key for one in self._state.select(resource))
 
-    def _sync(self, key: Key) -> None:
+    def _sync(self, key: Key) -> float | None:
+        """Look at one object; after how many seconds to look again although nothing happened."""
         stored = self._state.get(key)
-        if stored is None or self._collect(stored):
-            return
-        if key.resource == DEPLOYMENTS.resource:
-            workloads.sync_deployment(self._cluster, stored)
-        elif key.resource == REPLICA_SETS.resource:
-            workloads.sync_replica_set(self._cluster, stored)
-        elif key.resource == PODS.resource:
-            workloads.sync_pod(self._cluster, stored)
-        elif key.resource == NAMESPACES.resource:
+        if stored is None or garbage.collect(self._cluster, stored):
+            return None
+        stored = self._state.get(key)
+        if stored is None:
+            return None
+        if key.resource in _WORKLOADS:
+            return _WORKLOADS[key.resource](self._cluster, stored)
+        if key.resource == NAMESPACES.resource:
             self._sync_namespace(stored)
-        elif key.resource == DEFINITIONS.resource and "deletionTimestamp" in stored.value["metadata"]:
+        elif key.resource == DEFINITIONS.resource and ownership.is_going(stored):
             self._sync_definition(stored)
-
-    def _type_of(self, key: Key) -> ResourceType | None:
-        return next((one for one in self._cluster.registry if one.resource == key.resource), None)
-
-    # --- garbage ----------------------------------------------------------------------------------------------------
-
-    def _collect(self, stored: Stored) -> bool:
-        """Delete what has lost all its owners, finish deletions that wait for dependents. True: nothing else to do."""
-        metadata = stored.value["metadata"]
-        finalizers = metadata.get("finalizers") or ()
-        if "deletionTimestamp" in metadata:
-            if ORPHAN in finalizers:
-                self._release_dependents(stored)
-                return self._drop_finalizer(stored, ORPHAN)
-            if FOREGROUND in finalizers and not self._delete_dependents(stored):
-                return self._drop_finalizer(stored, FOREGROUND)
-            return False
-        owners = metadata.get("ownerReferences") or ()
-        resource_type = self._type_of(stored.key)
-        if not owners or resource_type is None or any(self._state.exists(str(one.get("uid"))) for one in owners):
-            return False
-        deletion.delete_object(self._cluster, resource_type, stored, DeleteOptions())
-        return True
-
-    def _delete_dependents(self, owner: Stored) -> list[Stored]:
-        """Delete what `owner` owns; those that still hold it."""
-        for stored in self._state.dependents(owner.uid):
-            resource_type = self._type_of(stored.key)
-            if resource_type is not None and "deletionTimestamp" not in stored.value["metadata"]:
-                deletion.delete_object(self._cluster, resource_type, stored, DeleteOptions(propagation="Foreground"))
-        return self._state.dependents(owner.uid)
-
-    def _release_dependents(self, owner: Stored) -> None:
-        for stored in self._state.dependents(owner.uid):
-            value = stored.copy()
-            left = [one for one in value["metadata"]["ownerReferences"] if one.get("uid") != owner.uid]
-            value["metadata"]["ownerReferences"] = left
-            if not left:
-                del value["metadata"]["ownerReferences"]
-            self._state.write(stored.key, value)
-
-    def _drop_finalizer(self, stored: Stored, finalizer: str) -> bool:
-        value = stored.copy()
-        left = [one for one in value["metadata"].get("finalizers") or () if one != finalizer]
-        value["metadata"]["finalizers"] = left
-        if not left:
-            del value["metadata"]["finalizers"]
-        if deletion.is_finished(value):
-            deletion.remove(self._cluster, stored.key)
-        else:
-            self._state.write(stored.key, value)
-        return True
+        return None
 
     # --- namespaces and definitions ---------------------------------------------------------------------------------
 
     def _sync_namespace(self, stored: Stored) -> None:
-        if "deletionTimestamp" not in stored.value["metadata"]:
+        if not ownership.is_going(stored):
             self._ensure_account(stored.key.name)
             return
         if self._empty(self._state.in_namespace(stored.key.name)):
@@ -187,7 +179,7 @@ class Controllers:
         spec = stored.value["spec"]
         found = self._state.select(f"{spec['group']}/{spec['names']['plural']}")
         if self._empty(found) and CLEANUP in (stored.value["metadata"].get("finalizers") or ()):
-            self._drop_finalizer(stored, CLEANUP)
+            garbage.drop_finalizer(self._cluster, stored, CLEANUP)
 
     def _empty(self, found: list[Stored]) -> bool:
         """Delete `found`, those without finalizers in one transaction; whether none is left."""
@@ -196,7 +188,7 @@ class Controllers:
         if free:
             self._state.commit([Change(one.key, None) for one in free])
         for stored in held:
-            resource_type = self._type_of(stored.key)
-            if resource_type is not None and "deletionTimestamp" not in stored.value["metadata"]:
+            resource_type = self._cluster.registry.of_resource(stored.key.resource)
+            if resource_type is not None and not ownership.is_going(stored):
                 deletion.delete_object(self._cluster, resource_type, stored, DeleteOptions())
         return not held

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.sandbox.objects import is_dns_label, now
-from reconciler.sandbox.resources import ResourceType, ScalePaths, version_priority
+from reconciler.sandbox.resource_types import ResourceType, ScalePaths, version_priority
 from reconciler.sandbox.schema import ANY, Compiler, Node, with_identity
 from reconciler.sandbox.validation import Cause, invalid, required
 

@@ -9,8 +9,11 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.errors import SpecError
 from reconciler.sandbox.schema import ANY, Node, join_path
 
+DEEPEST = 200  # levels of an object; nothing real comes near, and every walk over it stays within the stack
+_BEYOND_INTEGERS = 1 << 63
 _Path = tuple[str | int, ...]
 _GO_NAMES = {"object": "object", "map": "object", "list": "array"}
 
@@ -40,6 +43,8 @@ def prune(node: Node, value: Any) -> Decoded:
 
 
 def _decode(node: Node, value: Any, path: _Path, decoded: Decoded) -> Any:
+    if len(path) > DEEPEST:
+        raise SpecError("TooDeep", f"the object is nested more than {DEEPEST} levels deep")
     if isinstance(value, dict):
         if node.shape in ("list", "scalar"):
             decoded.mismatches.append((join_path(path), _expected(node), "object"))
@@ -50,8 +55,20 @@ def _decode(node: Node, value: Any, path: _Path, decoded: Decoded) -> Any:
             decoded.mismatches.append((join_path(path), _expected(node), "array"))
             return value
         elements = node.elements or ANY
-        return [_decode(elements, element, (*path, index), decoded) for index, element in enumerate(value)]
+        return [
+            _decode(elements, _zero(elements) if element is None else element, (*path, index), decoded)
+            for index, element in enumerate(value)
+        ]
     return _decode_scalar(node, value, path, decoded)
+
+
+def _zero(node: Node) -> Any:
+    """What null in a list means: nothing of the type, as a typed server reads it; null where null may stand."""
+    if not node.typed or node.nullable:
+        return None
+    return {"object": {}, "map": {}, "list": []}.get(
+        node.shape, {"string": "", "integer": 0, "boolean": False}.get(node.type)
+    )
 
 
 def _decode_object(node: Node, value: dict[str, Any], path: _Path, decoded: Decoded) -> dict[str, Any]:
@@ -73,6 +90,10 @@ def _decode_scalar(node: Node, value: Any, path: _Path, decoded: Decoded) -> Any
     if value is None or node.shape == "any":
         return value
     found = _type_of(value)
+    if found in ("integer", "number") and abs(value) >= _BEYOND_INTEGERS:
+        found = "number"
+    elif found == "number" and node.type == "integer" and value.is_integer():
+        return int(value)
     if node.raw.get("format") == "quantity":
         if found in ("integer", "number"):
             return str(value)
@@ -83,8 +104,6 @@ def _decode_scalar(node: Node, value: Any, path: _Path, decoded: Decoded) -> Any
             return value
     elif found == node.type or (node.type == "number" and found == "integer"):
         return value
-    elif node.type == "integer" and isinstance(value, float) and value.is_integer():
-        return int(value)
     decoded.mismatches.append((join_path(path), _expected(node), found))
     return value
 

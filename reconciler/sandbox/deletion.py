@@ -9,7 +9,8 @@ from typing import Any
 from reconciler.sandbox import statuses
 from reconciler.sandbox.cluster import Cluster
 from reconciler.sandbox.objects import now
-from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, Key, ResourceType
+from reconciler.sandbox.resource_types import Key, ResourceType
+from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES
 from reconciler.sandbox.state import Stored
 
 FOREGROUND = "foregroundDeletion"

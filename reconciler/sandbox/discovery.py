@@ -5,11 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from reconciler.sandbox.resources import Registry, ResourceType
+from reconciler.sandbox.registry import Registry
+from reconciler.sandbox.resource_types import ResourceType
 
-OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 SUBRESOURCE_VERBS = ("get", "patch", "update")
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_AGGREGATED = ("v2", "v2beta1")
+
+
+def negotiate(accept: str) -> str:
+    """The version of aggregated discovery that an Accept header prefers to the legacy form, "" when none."""
+    for option in accept.split(","):
+        media, *parts = (part.strip() for part in option.split(";"))
+        parameters = dict(part.partition("=")[::2] for part in parts)
+        if media not in ("application/json", "application/*", "*/*"):
+            continue
+        if "as" not in parameters:
+            return ""
+        wanted = (parameters["as"], parameters.get("g"))
+        if wanted == ("APIGroupDiscoveryList", "apidiscovery.k8s.io") and parameters.get("v") in _AGGREGATED:
+            return parameters["v"]
+    return ""
+
+
+def media_type(version: str) -> str:
+    """The Content-Type of aggregated discovery."""
+    return f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 
 
 def version_document(version: str) -> dict[str, str]:
@@ -70,7 +90,7 @@ def _legacy_entries(one: ResourceType) -> Iterable[dict[str, Any]]:
         "singularName": one.singular or one.kind.lower(),
         "namespaced": one.namespaced,
         "kind": one.kind,
-        "verbs": list(OBJECT_VERBS),
+        "verbs": list(one.verbs),
     }
     if one.short_names:
         entry["shortNames"] = list(one.short_names)
@@ -88,24 +108,24 @@ def _subresource(one: ResourceType, name: str, kind: dict[str, str]) -> dict[str
     return {**described, **kind, "verbs": list(SUBRESOURCE_VERBS)}
 
 
-def aggregated(registry: Registry, *, core: bool) -> dict[str, Any]:
-    """/api (core) or /apis as one APIGroupDiscoveryList."""
+def aggregated(registry: Registry, version: str, *, core: bool) -> dict[str, Any]:
+    """/api (core) or /apis as one APIGroupDiscoveryList of `version`."""
     groups = [
         {
             "metadata": {"name": name, "creationTimestamp": None},
             "versions": [
                 {
-                    "version": version,
+                    "version": served,
                     "freshness": "Current",
-                    "resources": [_entry(one) for one in sorted(registry.of(name, version), key=lambda t: t.plural)],
+                    "resources": [_entry(one) for one in sorted(registry.of(name, served), key=lambda t: t.plural)],
                 }
-                for version in versions
+                for served in versions
             ],
         }
         for name, versions in sorted(registry.group_versions().items())
         if bool(name) is not core
     ]
-    kind = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}
+    kind = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}"}
     return {**kind, "metadata": {}, "items": groups}
 
 
@@ -122,7 +142,7 @@ def _entry(one: ResourceType) -> dict[str, Any]:
         "responseKind": own_kind,
         "scope": "Namespaced" if one.namespaced else "Cluster",
         "singularResource": one.singular or one.kind.lower(),
-        "verbs": list(OBJECT_VERBS),
+        "verbs": list(one.verbs),
     }
     if one.short_names:
         entry["shortNames"] = list(one.short_names)

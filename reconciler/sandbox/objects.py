@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reconciler.sandbox.resources import ResourceType
+from reconciler.sandbox.resource_types import ResourceType
 from reconciler.sandbox.statuses import ApiError, bad_request
 from reconciler.sandbox.validation import Cause, invalid, required
 

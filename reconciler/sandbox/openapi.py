@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.sandbox import custom_resources
 from reconciler.sandbox.cluster import Cluster
-from reconciler.sandbox.resources import ResourceType
+from reconciler.sandbox.resource_types import ResourceType
 from reconciler.sandbox.state import encode
 
 _REF = "#/components/schemas/"
@@ -48,7 +48,8 @@ def _document(cluster: Cluster, place: str, types: list[ResourceType]) -> dict[s
     components: dict[str, Any] = {}
     for one in types:
         components[one.component] = _component(cluster, one)
-        components[f"{one.component}List"] = _list_component(one)
+        if not one.is_question:
+            components[f"{one.component}List"] = _list_component(one)
     wanted = [*_references(list(components.values())), f"{_REF}v1.Scale", f"{_REF}v1.DeleteOptions"]
     _add_referenced(components, wanted, cluster.catalog.components)
     paths: dict[str, Any] = {}
@@ -120,6 +121,10 @@ def _paths(place: str, one: ResourceType) -> dict[str, Any]:
     single = f"{collection}/{{name}}"
     path_parameters = [_parameter("namespace", "path")] if one.namespaced else []
     listed = [_parameter(name) for name in ("labelSelector", "fieldSelector", "limit", "continue", "watch")]
+    if one.is_question:
+        return {
+            collection: {"post": _operation(one, "post", _write_parameters(), one.component, [("*/*", one.component)])}
+        }
     paths: dict[str, Any] = {
         collection: {
             "parameters": path_parameters,

@@ -6,14 +6,18 @@ Both return a new value and leave their arguments alone.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import SpecError
 
+MOST_OPERATIONS = 10_000
+_MOST_COPIED = 3 * 1024 * 1024
+
 
 class PatchError(SpecError):
-    """The patch is malformed (`BadPatch`) or does not fit the object (`PatchFailed`)."""
+    """The patch is malformed (`BadPatch`), does not fit the object (`PatchFailed`) or is too much (`PatchTooLarge`)."""
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -33,10 +37,28 @@ def json_patch(document: Any, operations: Any) -> Any:
     """`document` after every operation, all or nothing. PatchError when one is malformed or fails."""
     if not isinstance(operations, Sequence) or isinstance(operations, (str, bytes)):
         raise PatchError("BadPatch", "a JSON patch is a list of operations")
+    if len(operations) > MOST_OPERATIONS:
+        message = f"The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {len(operations)}"
+        raise PatchError("PatchTooLarge", message)
     patched = copy.deepcopy(document)
+    copied = 0
     for operation in operations:
+        if isinstance(operation, Mapping) and operation.get("op") == "copy":
+            copied += _copied_size(patched, operation)
+        if copied > _MOST_COPIED:
+            raise PatchError("PatchTooLarge", f"the copies of a JSON patch are larger than {_MOST_COPIED} bytes")
         patched = _apply_operation(patched, operation)
     return patched
+
+
+def _copied_size(document: Any, operation: Mapping[str, Any]) -> int:
+    origin = operation.get("from")
+    if not isinstance(origin, str):
+        return 0
+    try:
+        return len(json.dumps(_look_up(document, _split(origin))))
+    except RecursionError as error:
+        raise PatchError("PatchFailed", "the object would be nested too deeply") from error
 
 
 def _apply_operation(document: Any, operation: Any) -> Any:

@@ -26,18 +26,26 @@ _SET_WHEN_SENT = frozenset({
     "allocateLoadBalancerNodePorts",
     "allowPrivilegeEscalation",
     "automountServiceAccountToken",
+    "backoffLimit",
+    "backoffLimitPerIndex",
     "blockOwnerDeletion",
+    "completions",
     "controller",
     "defaultMode",
     "deletionGracePeriodSeconds",
     "enableServiceLinks",
+    "failedJobsHistoryLimit",
     "fsGroup",
     "gracePeriodSeconds",
     "hostUsers",
     "immutable",
+    "manualSelector",
+    "maxFailedIndexes",
+    "minReplicas",
     "mode",
     "optional",
     "orphanDependents",
+    "parallelism",
     "priority",
     "privileged",
     "progressDeadlineSeconds",
@@ -49,9 +57,14 @@ _SET_WHEN_SENT = frozenset({
     "runAsUser",
     "setHostnameAsFQDN",
     "shareProcessNamespace",
+    "startingDeadlineSeconds",
     "storageClassName",
+    "successfulJobsHistoryLimit",
+    "suspend",
+    "targetCPUUtilizationPercentage",
     "terminationGracePeriodSeconds",
     "tolerationSeconds",
+    "ttlSecondsAfterFinished",
 })  # fmt: skip
 
 
@@ -66,15 +79,17 @@ def _numbers() -> Mapping[str, Mapping[int, str]]:
     return {message: {number: name for name, number in fields.items()} for message, fields in json.loads(text).items()}
 
 
-def decode(body: bytes, components: Mapping[str, Any]) -> dict[str, Any]:
-    """The object in a protobuf body. ApiError 415 when it is not one, or not one that is understood in full."""
+def decode(body: bytes, component: str, components: Mapping[str, Any]) -> dict[str, Any]:
+    """The object in a protobuf body, which follows the schema `component`. ApiError 415 when it is not one, or not one
+    that is understood in full.
+    """
     try:
         if not body.startswith(_MAGIC):
             raise _RefusedError("it does not start as a Kubernetes message")
         envelope = dict(_fields(body[len(_MAGIC) :]))
         kinds = dict(_fields(_bytes(envelope.get(1, b""))))
         api_version, kind = _bytes(kinds[1]).decode(), _bytes(kinds[2]).decode()
-        value = _message(_bytes(envelope.get(2, b"")), kind, f"v1.{kind}", components)
+        value = _message(_bytes(envelope.get(2, b"")), kind, component, components)
     except (_RefusedError, KeyError, IndexError, UnicodeDecodeError, ValueError) as error:
         accepted = ["application/json", "application/yaml"]
         raise statuses.unsupported_media_type(f"{MEDIA_TYPE}: {error}", accepted) from error

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.sandbox import statuses, tables
-from reconciler.sandbox.resources import ResourceType
+from reconciler.sandbox.conversion import to_version
+from reconciler.sandbox.resource_types import ResourceType
 from reconciler.sandbox.state import Stored, encode
 
 JSON = "application/json"
@@ -48,18 +49,18 @@ def object_bytes(resource_type: ResourceType, stored: Stored) -> bytes:
     """The JSON of one object in the version of `resource_type`."""
     if stored.value["apiVersion"] == resource_type.api_version:
         return stored.encoded
-    return encode({**stored.value, "apiVersion": resource_type.api_version})
+    return encode(to_version(resource_type, stored.value))
 
 
 def render_object(resource_type: ResourceType, value: dict[str, Any], wanted: Format) -> bytes:
     """One object in the wanted shape."""
     if wanted.shape == "table":
-        return encode(_table(resource_type, [value], wanted, {"resourceVersion": value["metadata"]["resourceVersion"]}))
+        return encode(
+            _table(resource_type, [value], wanted, {"resourceVersion": value["metadata"].get("resourceVersion", "")})
+        )
     if wanted.shape == "metadata":
         return encode(_partial(value))
-    if value.get("apiVersion") != resource_type.api_version:
-        value = {**value, "apiVersion": resource_type.api_version}
-    return encode(value)
+    return encode(to_version(resource_type, value))
 
 
 def render_list(

@@ -1,21 +1,20 @@
-"""What an HTTP request means: its path, its query, its body. Pure; called by `api`."""
+"""What an HTTP request means: its path and its query. Pure; called by `api`; bodies are read in `bodies`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from reconciler.sandbox import protobuf, statuses
-from reconciler.sandbox.resources import Registry
+from reconciler.sandbox import statuses
+from reconciler.sandbox.registry import Registry
 from reconciler.sandbox.targets import Target, WriteOptions
 from reconciler.sandbox.writes import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 
 LARGEST_BODY = 3 * 1024 * 1024
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH)
-_YAML_TYPES = ("application/yaml", APPLY_PATCH)
+YAML_TYPES = ("application/yaml", APPLY_PATCH)
 _SUBRESOURCES = ("status", "scale")
 
 
@@ -58,37 +57,13 @@ def resolve(registry: Registry, path: str) -> Target | None:
     if found is None or len(rest) > 3 or "" in rest or (namespace and not found.namespaced):
         return None
     name = rest[1] if len(rest) > 1 else ""
+    if name and found.is_question:
+        return None
     if name and found.namespaced and not namespace:
         return None
     subresource = rest[2] if len(rest) > 2 else ""
     served = {"": True, "status": found.status, "scale": found.scale is not None}
     return Target(found, namespace, name, subresource) if served.get(subresource) else None
-
-
-def parse_body(request: Request, components: Mapping[str, Any]) -> Any:
-    """The body as JSON values; YAML and protobuf where the type says so. ApiError 400, 415."""
-    if not request.body.strip():
-        return None
-    media_type = request.media_type
-    if media_type == protobuf.MEDIA_TYPE:
-        return protobuf.decode(request.body, components)
-    if media_type and not media_type.endswith("json") and media_type not in (*_YAML_TYPES, "*/*"):
-        raise statuses.unsupported_media_type(media_type, ["application/json", "application/yaml"])
-    try:
-        return json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        if media_type not in _YAML_TYPES:
-            raise statuses.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
-    return _parse_yaml(request.body)
-
-
-def _parse_yaml(body: bytes) -> Any:
-    import yaml  # noqa: PLC0415 - most clients send JSON, the parser costs 20 ms
-
-    try:
-        return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - the C twin of SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise statuses.bad_request(f"error parsing YAML: {error}") from error
 
 
 def write_options(request: Request, *, apply: bool = False) -> WriteOptions:

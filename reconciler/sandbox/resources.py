@@ -1,85 +1,21 @@
-"""The types that are served: one written table for the built-in ones, and a registry that custom ones join at run time.
+"""The built-in types that are served: one written table. What is neither here nor in a definition is answered with 404.
 
-Read by `discovery`, `openapi`, `verbs` and `api`. A type outside the registry is answered with 404.
+Read by `registry`, `catalog` (which models the schemas come from) and whoever means one certain type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+from reconciler.sandbox.resource_types import ResourceType, ScalePaths
 
 
-class Key(NamedTuple):
-    """Where an object is stored: resource (`apps/deployments`, `/pods`), namespace ("" for cluster scope), name."""
-
-    resource: str
-    namespace: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScalePaths:
-    """Where the scale subresource finds its numbers, as dotted paths; selector "" when there is none."""
-
-    spec: str = "spec.replicas"
-    status: str = "status.replicas"
-    selector: str = "spec.selector"
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceType:
-    """One type in one version.
-
-    component: name of its OpenAPI component. name_rule: subdomain | label. generation: whether the server counts
-    changes of everything but metadata and status. unconditional: whether PUT may leave resourceVersion out.
-    returns_deleted: whether DELETE answers the object and not a Status. resets_status: whether a create drops the
-    status that a client sent.
-    """
-
-    group: str
-    version: str
-    kind: str
-    plural: str
-    component: str
-    namespaced: bool = True
-    singular: str = ""
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    model: str = ""
-    status: bool = False
-    scale: ScalePaths | None = None
-    field_labels: frozenset[str] = frozenset()
-    name_rule: str = "subdomain"
-    generation: bool = False
-    unconditional: bool = True
-    returns_deleted: bool = False
-    resets_status: bool = True
-    custom: bool = False
-    columns: tuple[Any, ...] = ()
-
-    @property
-    def api_version(self) -> str:
-        """`apps/v1`, `v1`."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def resource(self) -> str:
-        """The first part of a `Key`, the same for every version of the type."""
-        return f"{self.group}/{self.plural}"
-
-    @property
-    def qualified(self) -> str:
-        """`deployments.apps`, `pods`: how messages name the type."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    def key(self, namespace: str, name: str) -> Key:
-        """The key of one object of this type."""
-        return Key(self.resource, namespace if self.namespaced else "", name)
-
-    def supported_fields(self) -> frozenset[str]:
-        """The paths that a field selector may name."""
-        return self.field_labels | ({"metadata.name", "metadata.namespace"} if self.namespaced else {"metadata.name"})
+def _type(group: str, kind: str, plural: str, *short_names: str, **more: Any) -> ResourceType:
+    """One row: version v1 and the client's model `V1KIND` unless `more` says otherwise."""
+    version = more.pop("version", "v1")
+    model = more.pop("model", f"V1{kind}")
+    component = more.pop("component", f"{version}.{kind}")
+    return ResourceType(group, version, kind, plural, component, short_names=short_names, model=model, **more)
 
 
 _POD_FIELDS = frozenset({
@@ -105,129 +41,116 @@ _EVENT_FIELDS = frozenset({
     "source",
     "type",
 })  # fmt: skip
+_WORKLOAD: dict[str, Any] = {"categories": ("all",), "status": True, "generation": True}
+_SCALED: dict[str, Any] = {**_WORKLOAD, "scale": ScalePaths()}
+_CLUSTER: dict[str, Any] = {"namespaced": False}
+_RBAC = "rbac.authorization.k8s.io"
+_AUTHORIZATION = "authorization.k8s.io"
+_QUESTION: dict[str, Any] = {"namespaced": False, "verbs": ("create",), "resets_status": False}
 
-NAMESPACES = ResourceType(
+NAMESPACES = _type(
     "",
-    "v1",
     "Namespace",
     "namespaces",
-    "v1.Namespace",
-    namespaced=False,
-    short_names=("ns",),
-    model="V1Namespace",
+    "ns",
+    **_CLUSTER,
     status=True,
     field_labels=frozenset({"status.phase", "name"}),
     name_rule="label",
 )
-NODES = ResourceType(
+NODES = _type(
     "",
-    "v1",
     "Node",
     "nodes",
-    "v1.Node",
-    namespaced=False,
-    short_names=("no",),
-    model="V1Node",
+    "no",
+    **_CLUSTER,
     status=True,
     field_labels=frozenset({"spec.unschedulable"}),
     resets_status=False,
 )
-PODS = ResourceType(
+PODS = _type("", "Pod", "pods", "po", categories=("all",), status=True, field_labels=_POD_FIELDS, returns_deleted=True)
+SERVICES = _type(
     "",
-    "v1",
-    "Pod",
-    "pods",
-    "v1.Pod",
-    short_names=("po",),
-    categories=("all",),
-    model="V1Pod",
-    status=True,
-    field_labels=_POD_FIELDS,
-    returns_deleted=True,
-)
-SERVICES = ResourceType(
-    "",
-    "v1",
     "Service",
     "services",
-    "v1.Service",
-    short_names=("svc",),
+    "svc",
     categories=("all",),
-    model="V1Service",
     status=True,
     field_labels=frozenset({"spec.clusterIP", "spec.type"}),
     name_rule="label",
     returns_deleted=True,
 )
-CONFIG_MAPS = ResourceType(
-    "", "v1", "ConfigMap", "configmaps", "v1.ConfigMap", short_names=("cm",), model="V1ConfigMap"
+CONFIG_MAPS = _type("", "ConfigMap", "configmaps", "cm")
+SECRETS = _type("", "Secret", "secrets", field_labels=frozenset({"type"}))
+SERVICE_ACCOUNTS = _type("", "ServiceAccount", "serviceaccounts", "sa", returns_deleted=True)
+ENDPOINTS = _type("", "Endpoints", "endpoints", "ep")
+EVENTS = _type("", "Event", "events", "ev", model="CoreV1Event", field_labels=_EVENT_FIELDS)
+VOLUMES = _type("", "PersistentVolume", "persistentvolumes", "pv", **_CLUSTER, status=True, returns_deleted=True)
+VOLUME_CLAIMS = _type("", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", status=True, returns_deleted=True)
+QUOTAS = _type("", "ResourceQuota", "resourcequotas", "quota", status=True, returns_deleted=True)
+LIMIT_RANGES = _type("", "LimitRange", "limitranges", "limits")
+REPLICATION_CONTROLLERS = _type("", "ReplicationController", "replicationcontrollers", "rc", **_SCALED)
+DEPLOYMENTS = _type("apps", "Deployment", "deployments", "deploy", **_SCALED)
+REPLICA_SETS = _type("apps", "ReplicaSet", "replicasets", "rs", **_SCALED, field_labels=frozenset({"status.replicas"}))
+STATEFUL_SETS = _type("apps", "StatefulSet", "statefulsets", "sts", **_SCALED)
+DAEMON_SETS = _type("apps", "DaemonSet", "daemonsets", "ds", **_WORKLOAD)
+REVISIONS = _type("apps", "ControllerRevision", "controllerrevisions")
+JOBS = _type("batch", "Job", "jobs", **_WORKLOAD, field_labels=frozenset({"status.successful"}))
+CRON_JOBS = _type("batch", "CronJob", "cronjobs", "cj", **_WORKLOAD)
+ROLES = _type(_RBAC, "Role", "roles")
+ROLE_BINDINGS = _type(_RBAC, "RoleBinding", "rolebindings")
+CLUSTER_ROLES = _type(_RBAC, "ClusterRole", "clusterroles", **_CLUSTER)
+CLUSTER_ROLE_BINDINGS = _type(_RBAC, "ClusterRoleBinding", "clusterrolebindings", **_CLUSTER)
+INGRESSES = _type("networking.k8s.io", "Ingress", "ingresses", "ing", status=True, generation=True)
+INGRESS_CLASSES = _type("networking.k8s.io", "IngressClass", "ingressclasses", **_CLUSTER, generation=True)
+NETWORK_POLICIES = _type("networking.k8s.io", "NetworkPolicy", "networkpolicies", "netpol", generation=True)
+NEW_EVENTS = _type(
+    "events.k8s.io",
+    "Event",
+    "events",
+    "ev",
+    model="EventsV1Event",
+    component="EventsV1Event",
+    field_labels=frozenset({"reason", "type"}),
+    stored_as=EVENTS.resource,
 )
-SECRETS = ResourceType("", "v1", "Secret", "secrets", "v1.Secret", model="V1Secret", field_labels=frozenset({"type"}))
-SERVICE_ACCOUNTS = ResourceType(
-    "",
-    "v1",
-    "ServiceAccount",
-    "serviceaccounts",
-    "v1.ServiceAccount",
-    short_names=("sa",),
-    model="V1ServiceAccount",
-    returns_deleted=True,
-)
-ENDPOINTS = ResourceType("", "v1", "Endpoints", "endpoints", "v1.Endpoints", short_names=("ep",), model="V1Endpoints")
-EVENTS = ResourceType(
-    "", "v1", "Event", "events", "v1.Event", short_names=("ev",), model="CoreV1Event", field_labels=_EVENT_FIELDS
-)
-VOLUME_CLAIMS = ResourceType(
-    "",
-    "v1",
-    "PersistentVolumeClaim",
-    "persistentvolumeclaims",
-    "v1.PersistentVolumeClaim",
-    short_names=("pvc",),
-    model="V1PersistentVolumeClaim",
-    status=True,
-    returns_deleted=True,
-)
-DEPLOYMENTS = ResourceType(
-    "apps",
-    "v1",
-    "Deployment",
-    "deployments",
-    "v1.Deployment",
-    short_names=("deploy",),
+DISRUPTION_BUDGETS = _type("policy", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", status=True, generation=True)
+AUTOSCALERS = _type(
+    "autoscaling",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    "hpa",
+    version="v2",
+    model="V2HorizontalPodAutoscaler",
     categories=("all",),
-    model="V1Deployment",
     status=True,
-    scale=ScalePaths(),
-    generation=True,
 )
-REPLICA_SETS = ResourceType(
-    "apps",
-    "v1",
-    "ReplicaSet",
-    "replicasets",
-    "v1.ReplicaSet",
-    short_names=("rs",),
+OLD_AUTOSCALERS = _type(
+    "autoscaling",
+    "HorizontalPodAutoscaler",
+    "horizontalpodautoscalers",
+    "hpa",
     categories=("all",),
-    model="V1ReplicaSet",
     status=True,
-    scale=ScalePaths(),
-    field_labels=frozenset({"status.replicas"}),
-    generation=True,
+    stored_as=AUTOSCALERS.resource,
 )
-DEFINITIONS = ResourceType(
+LEASES = _type("coordination.k8s.io", "Lease", "leases")
+PRIORITY_CLASSES = _type("scheduling.k8s.io", "PriorityClass", "priorityclasses", "pc", **_CLUSTER)
+STORAGE_CLASSES = _type("storage.k8s.io", "StorageClass", "storageclasses", "sc", **_CLUSTER)
+DEFINITIONS = _type(
     "apiextensions.k8s.io",
-    "v1",
     "CustomResourceDefinition",
     "customresourcedefinitions",
-    "v1.CustomResourceDefinition",
-    namespaced=False,
-    short_names=("crd", "crds"),
+    "crd",
+    "crds",
+    **_CLUSTER,
     categories=("api-extensions",),
-    model="V1CustomResourceDefinition",
     status=True,
     generation=True,
 )
+ACCESS_REVIEWS = _type(_AUTHORIZATION, "SelfSubjectAccessReview", "selfsubjectaccessreviews", **_QUESTION)
+RULES_REVIEWS = _type(_AUTHORIZATION, "SelfSubjectRulesReview", "selfsubjectrulesreviews", **_QUESTION)
+SUBJECT_REVIEWS = _type("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", **_QUESTION)
 
 BUILT_IN = (
     NAMESPACES,
@@ -239,63 +162,35 @@ BUILT_IN = (
     SERVICE_ACCOUNTS,
     ENDPOINTS,
     EVENTS,
+    VOLUMES,
     VOLUME_CLAIMS,
+    QUOTAS,
+    LIMIT_RANGES,
+    REPLICATION_CONTROLLERS,
     DEPLOYMENTS,
     REPLICA_SETS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REVISIONS,
+    JOBS,
+    CRON_JOBS,
+    ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
+    INGRESSES,
+    INGRESS_CLASSES,
+    NETWORK_POLICIES,
+    NEW_EVENTS,
+    DISRUPTION_BUDGETS,
+    AUTOSCALERS,
+    OLD_AUTOSCALERS,
+    LEASES,
+    PRIORITY_CLASSES,
+    STORAGE_CLASSES,
     DEFINITIONS,
+    ACCESS_REVIEWS,
+    RULES_REVIEWS,
+    SUBJECT_REVIEWS,
 )
 EXTRA_MODELS = ("V1Scale", "V1DeleteOptions")
-
-
-class Registry:
-    """The types of one cluster by (group, version, plural)."""
-
-    def __init__(self, built_in: Iterable[ResourceType] = BUILT_IN) -> None:
-        self._types = {(one.group, one.version, one.plural): one for one in built_in}
-        self.revision = 0
-
-    def find(self, group: str, version: str, plural: str) -> ResourceType | None:
-        """The type at that path, None when it is not served."""
-        return self._types.get((group, version, plural))
-
-    def by_kind(self, api_version: str, kind: str) -> ResourceType | None:
-        """The type that documents of `apiVersion` and `kind` are of."""
-        return next((one for one in self if one.kind == kind and one.api_version == api_version), None)
-
-    def replace_group_resource(self, group: str, plural: str, versions: Iterable[ResourceType]) -> None:
-        """Serve exactly `versions` of one custom type (none: it is gone)."""
-        kept = {key: one for key, one in self._types.items() if (one.group, one.plural) != (group, plural)}
-        self._types = kept | {(one.group, one.version, one.plural): one for one in versions}
-        self.revision += 1
-
-    def group_versions(self) -> dict[str, list[str]]:
-        """Versions by group, the preferred first; the core group is ""."""
-        found: dict[str, list[str]] = {}
-        for one in self:
-            versions = found.setdefault(one.group, [])
-            if one.version not in versions:
-                versions.append(one.version)
-        return {group: sorted(versions, key=version_priority) for group, versions in found.items()}
-
-    def of(self, group: str, version: str) -> list[ResourceType]:
-        """The types of one group and version."""
-        return [one for one in self if one.group == group and one.version == version]
-
-    def __iter__(self) -> Iterator[ResourceType]:
-        return iter(self._types.values())
-
-
-def version_priority(version: str) -> tuple[int, int, int, str]:
-    """Sort key that puts v2 before v1 before v1beta2 before v1alpha1 before anything else."""
-    number, stage, minor = "", "", ""
-    rest = version.removeprefix("v")
-    while rest and rest[0].isdigit():
-        number, rest = number + rest[0], rest[1:]
-    for name in ("alpha", "beta"):
-        if rest.startswith(name):
-            stage, minor = name, rest.removeprefix(name)
-            rest = minor.lstrip("0123456789")
-    if not version.startswith("v") or not number or rest:
-        return (3, 0, 0, version)
-    order = {"": 0, "beta": 1, "alpha": 2}[stage]
-    return (order, -int(number), -int(minor or 0), version)

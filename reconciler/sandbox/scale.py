@@ -7,7 +7,8 @@ from typing import Any
 
 from reconciler.sandbox import statuses, writes
 from reconciler.sandbox.cluster import Cluster
-from reconciler.sandbox.resources import ScalePaths
+from reconciler.sandbox.conversion import to_version
+from reconciler.sandbox.resource_types import ScalePaths
 from reconciler.sandbox.targets import Target, WriteOptions, Written
 
 
@@ -68,5 +69,5 @@ def write_scale(
     for part in above:
         place = place.setdefault(part, {})
     place[last] = replicas
-    written = writes.replace_object(cluster, target, writes.in_version(target.type, value), options)
+    written = writes.replace_object(cluster, target, to_version(target.type, value), options)
     return Written(_scale_of(target, written.value), False, written.warnings)

@@ -79,6 +79,12 @@ LISTS: Mapping[str, ListFact] = {
     "DeploymentStatus.conditions": _CONDITIONS,
     "ReplicaSetStatus.conditions": _CONDITIONS,
     "CustomResourceDefinitionStatus.conditions": _CONDITIONS,
+    "DaemonSetStatus.conditions": _CONDITIONS,
+    "HorizontalPodAutoscalerStatus.conditions": _CONDITIONS,
+    "JobStatus.conditions": _CONDITIONS,
+    "PodDisruptionBudgetStatus.conditions": _CONDITIONS,
+    "ReplicationControllerStatus.conditions": _CONDITIONS,
+    "StatefulSetStatus.conditions": _CONDITIONS,
     **{
         f"{container}.{field}": fact
         for container in ("Container", "EphemeralContainer")
@@ -99,12 +105,16 @@ ATOMIC_TYPES = frozenset({
     "ObjectFieldSelector",
     "ObjectReference",
     "OwnerReference",
+    "RbacV1Subject",
     "ResourceFieldSelector",
+    "RoleRef",
+    "ScopeSelector",
+    "ScopedResourceSelectorRequirement",
     "SecretKeySelector",
     "SecretReference",
     "TypedLocalObjectReference",
 })  # fmt: skip
-ATOMIC_FIELDS = frozenset({"ServiceSpec.selector", "PodSpec.nodeSelector"})
+ATOMIC_FIELDS = frozenset({"ServiceSpec.selector", "PodSpec.nodeSelector", "ReplicationControllerSpec.selector"})
 
 # Objects of which a strategic merge patch keeps only the keys that it names under `$retainKeys`.
 RETAIN_KEYS_FIELDS = frozenset({"DeploymentSpec.strategy"})
@@ -113,13 +123,26 @@ RETAIN_KEYS_FIELDS = frozenset({"DeploymentSpec.strategy"})
 QUANTITIES = frozenset({
     "ContainerStatus.allocatedResources",
     "EmptyDirVolumeSource.sizeLimit",
+    "LimitRangeItem.default",
+    "LimitRangeItem.defaultRequest",
+    "LimitRangeItem.max",
+    "LimitRangeItem.maxLimitRequestRatio",
+    "LimitRangeItem.min",
+    "MetricTarget.averageValue",
+    "MetricTarget.value",
+    "MetricValueStatus.averageValue",
+    "MetricValueStatus.value",
     "NodeStatus.allocatable",
     "NodeStatus.capacity",
     "PersistentVolumeClaimStatus.allocatedResources",
     "PersistentVolumeClaimStatus.capacity",
+    "PersistentVolumeSpec.capacity",
     "PodSpec.overhead",
     "PodStatus.allocatedResources",
     "ResourceFieldSelector.divisor",
+    "ResourceQuotaSpec.hard",
+    "ResourceQuotaStatus.hard",
+    "ResourceQuotaStatus.used",
     "ResourceRequirements.limits",
     "ResourceRequirements.requests",
     "VolumeResourceRequirements.limits",
@@ -128,14 +151,24 @@ QUANTITIES = frozenset({
 
 INT_OR_STRINGS = frozenset({
     "HTTPGetAction.port",
+    "NetworkPolicyPort.port",
+    "PodDisruptionBudgetSpec.maxUnavailable",
+    "PodDisruptionBudgetSpec.minAvailable",
+    "RollingUpdateDaemonSet.maxSurge",
+    "RollingUpdateDaemonSet.maxUnavailable",
     "RollingUpdateDeployment.maxSurge",
     "RollingUpdateDeployment.maxUnavailable",
+    "RollingUpdateStatefulSetStrategy.maxUnavailable",
     "ServicePort.targetPort",
     "TCPSocketAction.port",
 })  # fmt: skip
 
 # Fields of which the models say `object` and any JSON value or any object is meant.
-FREE_OBJECTS = frozenset({"ManagedFieldsEntry.fieldsV1", "CustomResourceSubresources.status"})
+FREE_OBJECTS = frozenset({
+    "ControllerRevision.data",
+    "CustomResourceSubresources.status",
+    "ManagedFieldsEntry.fieldsV1",
+})  # fmt: skip
 
 _CONTAINER_DEFAULTS: Mapping[str, Any] = {
     "resources": {},
@@ -154,12 +187,28 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "revisionHistoryLimit": 10,
         "strategy": {"type": "RollingUpdate"},
     },
+    "CronJobSpec": {
+        "concurrencyPolicy": "Allow",
+        "failedJobsHistoryLimit": 1,
+        "successfulJobsHistoryLimit": 3,
+        "suspend": False,
+    },
+    "DaemonSetSpec": {"revisionHistoryLimit": 10, "updateStrategy": {"type": "RollingUpdate"}},
     "DownwardAPIVolumeSource": {"defaultMode": 420},
     "EndpointPort": {"protocol": "TCP"},
     "HTTPGetAction": {"path": "/", "scheme": "HTTP"},
+    "HorizontalPodAutoscalerSpec": {"minReplicas": 1},
     "HostPathVolumeSource": {"type": ""},
+    "JobSpec": {
+        "backoffLimit": 6,
+        "completionMode": "NonIndexed",
+        "podReplacementPolicy": "TerminatingOrFailed",
+        "suspend": False,
+    },
+    "NetworkPolicyPort": {"protocol": "TCP"},
     "ObjectFieldSelector": {"apiVersion": "v1"},
     "PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
+    "PersistentVolumeSpec": {"persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem"},
     "PodSpec": {
         "dnsPolicy": "ClusterFirst",
         "restartPolicy": "Always",
@@ -167,12 +216,22 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "securityContext": {},
         "terminationGracePeriodSeconds": 30,
     },
+    "PriorityClass": {"preemptionPolicy": "PreemptLowerPriority"},
     "Probe": {"failureThreshold": 3, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1},
     "ProjectedVolumeSource": {"defaultMode": 420},
     "ReplicaSetSpec": {"replicas": 1},
+    "ReplicationControllerSpec": {"replicas": 1},
     "Secret": {"type": "Opaque"},
     "SecretVolumeSource": {"defaultMode": 420},
     "ServicePort": {"protocol": "TCP"},
     "ServiceSpec": {"internalTrafficPolicy": "Cluster", "sessionAffinity": "None", "type": "ClusterIP"},
+    "StatefulSetSpec": {
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        "podManagementPolicy": "OrderedReady",
+        "replicas": 1,
+        "revisionHistoryLimit": 10,
+        "updateStrategy": {"type": "RollingUpdate"},
+    },
+    "StorageClass": {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
     "CustomResourceDefinitionSpec": {"conversion": {"strategy": "None"}},
 }

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.sandbox.resources import Key
+from reconciler.sandbox.resource_types import Key
 from reconciler.sandbox.storage import ObjectRow, Storage
 
 REMEMBERED_EVENTS = 8192
+REMEMBERED_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,10 @@ class ClusterState:
     revision: int = 0
     _objects: dict[str, dict[tuple[str, str], Stored]] = field(default_factory=dict)
     _dependents: dict[str, set[Key]] = field(default_factory=dict)
-    _uids: set[str] = field(default_factory=set)
+    _uncontrolled: dict[str, set[Key]] = field(default_factory=dict)
+    _uids: dict[str, Key] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
+    _events_size: int = 0
     _floor: int = 0
     _listeners: set[asyncio.Event] = field(default_factory=set)
 
@@ -95,6 +98,19 @@ class ClusterState:
             return [objects[place] for place in sorted(objects)]
         return [objects[place] for place in sorted(objects) if place[0] == namespace]
 
+    def select_as_of(self, revision: int, resource: str, namespace: str = "") -> list[Stored]:
+        """What `select` answered at `revision`, which is remembered: today's objects, the changes since taken back."""
+        objects = dict(self._objects.get(resource, {}))
+        for event in reversed(self.events_after(revision)):
+            key = event.current.key
+            if key.resource != resource:
+                continue
+            if event.previous is None:
+                objects.pop((key.namespace, key.name), None)
+            else:
+                objects[(key.namespace, key.name)] = event.previous
+        return [objects[place] for place in sorted(objects) if not namespace or place[0] == namespace]
+
     def in_namespace(self, namespace: str) -> list[Stored]:
         """Every object of any type inside a namespace."""
         return [one for objects in self._objects.values() for place, one in objects.items() if place[0] == namespace]
@@ -109,9 +125,20 @@ class ClusterState:
         found = (self.get(key) for key in sorted(self._dependents.get(uid, ())))
         return [one for one in found if one is not None]
 
-    def exists(self, uid: str) -> bool:
-        """Whether an object of that uid lives."""
-        return uid in self._uids
+    def without_controller(self, resource: str, namespace: str) -> list[Stored]:
+        """The objects of a resource and namespace that no ownerReference marks as controlled."""
+        keys = sorted(key for key in self._uncontrolled.get(resource, ()) if key.namespace == namespace)
+        found = (self.get(key) for key in keys)
+        return [one for one in found if one is not None]
+
+    def count(self, resource: str) -> int:
+        """How many objects of a resource there are."""
+        return len(self._objects.get(resource, {}))
+
+    def by_uid(self, uid: str) -> Stored | None:
+        """The object of that uid, None when it is gone."""
+        key = self._uids.get(uid)
+        return None if key is None else self.get(key)
 
     def write(self, key: Key, value: dict[str, Any]) -> Stored:
         """Create or replace one object; `value` gets its resourceVersion."""
@@ -155,13 +182,17 @@ class ClusterState:
 
     def _remember(self, stored: Stored) -> None:
         self._objects.setdefault(stored.key.resource, {})[(stored.key.namespace, stored.key.name)] = stored
-        self._uids.add(stored.uid)
-        for reference in stored.value["metadata"].get("ownerReferences", ()):
+        self._uids[stored.uid] = stored.key
+        references = stored.value["metadata"].get("ownerReferences", ())
+        if not any(reference.get("controller") for reference in references):
+            self._uncontrolled.setdefault(stored.key.resource, set()).add(stored.key)
+        for reference in references:
             self._dependents.setdefault(str(reference.get("uid", "")), set()).add(stored.key)
 
     def _forget(self, stored: Stored) -> None:
         self._objects[stored.key.resource].pop((stored.key.namespace, stored.key.name), None)
-        self._uids.discard(stored.uid)
+        self._uids.pop(stored.uid, None)
+        self._uncontrolled.get(stored.key.resource, set()).discard(stored.key)
         for reference in stored.value["metadata"].get("ownerReferences", ()):
             uid = str(reference.get("uid", ""))
             keys = self._dependents.get(uid, set())
@@ -171,12 +202,24 @@ class ClusterState:
 
     def _publish(self, events: list[Event]) -> None:
         self._events.extend(events)
-        if len(self._events) > 2 * REMEMBERED_EVENTS:
-            surplus = len(self._events) - REMEMBERED_EVENTS
-            self._floor = self._events[surplus - 1].revision
-            del self._events[:surplus]
+        self._events_size += sum(len(event.current.encoded) for event in events)
+        if len(self._events) > 2 * REMEMBERED_EVENTS or self._events_size > 2 * REMEMBERED_BYTES:
+            self._forget_oldest()
         for listener in self._listeners:
             listener.set()
+
+    def _forget_oldest(self) -> None:
+        """Keep the newest events within both limits."""
+        kept = size = 0
+        for event in reversed(self._events):
+            size += len(event.current.encoded)
+            if kept == REMEMBERED_EVENTS or size > REMEMBERED_BYTES:
+                break
+            kept += 1
+        surplus = len(self._events) - kept
+        self._floor = self._events[surplus - 1].revision
+        del self._events[:surplus]
+        self._events_size = sum(len(event.current.encoded) for event in self._events)
 
     def remembers(self, revision: int) -> bool:
         """Whether every change after `revision` is still known."""

@@ -14,19 +14,23 @@ from reconciler.sandbox.validation import Cause
 
 
 class ApiError(ReconcilerError):
-    """An answer other than success. code: the HTTP status; details: the Status' `details` (None = left out)."""
+    """An answer other than success. code: the HTTP status; details: the Status' `details` (None = left out).
+
+    metadata: the Status' own, where a refused list says how to go on.
+    """
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(reason, message)
         self.code = code
         self.details = details
+        self.metadata: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         """The body: kind Status, apiVersion v1."""
         body: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -52,9 +56,10 @@ def no_such_path() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def already_exists(resource: str, name: str) -> ApiError:
-    """A create met an object of that name."""
-    return ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', _named(resource, name))
+def already_exists(resource: str, name: str, *, is_going: bool = False) -> ApiError:
+    """A create met an object of that name, which may be on its way out."""
+    prefix = "object is being deleted: " if is_going else ""
+    return ApiError(409, "AlreadyExists", f'{prefix}{resource} "{name}" already exists', _named(resource, name))
 
 
 _MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -125,6 +130,11 @@ def not_acceptable(accepted: Sequence[str]) -> ApiError:
 def expired(message: str) -> ApiError:
     """A resource version or a continue token from before what is remembered."""
     return ApiError(410, "Expired", message)
+
+
+def too_many_requests(message: str) -> ApiError:
+    """More than is served at once."""
+    return ApiError(429, "TooManyRequests", message, {"retryAfterSeconds": 1})
 
 
 def unprocessable(message: str) -> ApiError:

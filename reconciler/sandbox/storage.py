@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from reconciler.errors import DatabaseError
-from reconciler.sandbox.resources import Key
+from reconciler.sandbox.resource_types import Key
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """

@@ -7,6 +7,7 @@ Directives understood: `$patch` (merge, replace, delete) in objects and list ele
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 from reconciler.sandbox.patches import PatchError
@@ -56,7 +57,8 @@ def _follow_list_directives(node: Node, merged: dict[str, Any], patch: dict[str,
         if key.startswith(_DELETE_PRIMITIVES) and isinstance(value, list):
             field = key.removeprefix(_DELETE_PRIMITIVES)
             if isinstance(merged.get(field), list):
-                merged[field] = [one for one in merged[field] if one not in value]
+                unwanted = {_name(one) for one in value}
+                merged[field] = [one for one in merged[field] if _name(one) not in unwanted]
     for key, value in patch.items():
         if key.startswith(_ORDER) and isinstance(value, list):
             field = key.removeprefix(_ORDER)
@@ -69,33 +71,47 @@ def _merge_list(node: Node, target: Any, patch: list[Any]) -> list[Any]:
     if "merge" not in node.patch_strategies:
         return copy.deepcopy(patch)
     if not node.merge_key:
-        return [*live, *(one for one in patch if one not in live)]
+        known = {_name(one) for one in live}
+        return [*live, *(one for one in patch if _name(one) not in known)]
     if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in patch):
         return [copy.deepcopy(one) for one in patch if not (isinstance(one, dict) and one.get("$patch") == "replace")]
-    merged = list(live)
+    merged: list[Any] = list(live)
+    places: dict[str, list[int]] = {}
+    for index, one in enumerate(live):
+        places.setdefault(_identity(node, one), []).append(index)
     for element in patch:
         if not isinstance(element, dict) or node.merge_key not in element:
             raise PatchError("BadPatch", f"map: {element} does not contain declared merge key: {node.merge_key}")
-        identity = element[node.merge_key]
-        found = [index for index, one in enumerate(merged) if _identity(node, one) == identity]
+        found = places.get(_identity(node, element))
         if element.get("$patch") == "delete":
-            merged = [one for one in merged if _identity(node, one) != identity]
+            for index in places.pop(_identity(node, element), ()):
+                merged[index] = _GONE
         elif found:
             merged[found[0]] = strategic_merge(node.elements or ANY, merged[found[0]], element)
         else:
+            places[_identity(node, element)] = [len(merged)]
             merged.append(strategic_merge(node.elements or ANY, {}, element))
-    return merged
+    return [one for one in merged if one is not _GONE]
 
 
-def _identity(node: Node, element: Any) -> Any:
-    return element.get(node.merge_key) if node.merge_key and isinstance(element, dict) else element
+_GONE = object()
+
+
+def _name(value: Any) -> str:
+    """A value as text that is equal when the value is: what a table can be asked for."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _identity(node: Node, element: Any) -> str:
+    return _name(element.get(node.merge_key) if node.merge_key and isinstance(element, dict) else element)
 
 
 def _in_order(node: Node, elements: list[Any], order: list[Any]) -> list[Any]:
     """Elements that `order` names in its order; the others keep their place behind what they stood behind."""
-    wanted = [_identity(node, one) for one in order]
-    named = sorted(
-        (one for one in elements if _identity(node, one) in wanted), key=lambda one: wanted.index(_identity(node, one))
-    )
-    slots = iter(named)
-    return [next(slots) if _identity(node, one) in wanted else one for one in elements]
+    places: dict[str, int] = {}
+    for index, one in enumerate(order):
+        places.setdefault(_identity(node, one), index)
+    identities = [_identity(node, one) for one in elements]
+    named = [(places[identity], one) for identity, one in zip(identities, elements, strict=True) if identity in places]
+    slots = iter([one for _, one in sorted(named, key=lambda pair: pair[0])])
+    return [next(slots) if identity in places else one for identity, one in zip(identities, elements, strict=True)]

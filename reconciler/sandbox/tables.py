@@ -1,249 +1,151 @@
 """Objects as the rows that `kubectl get` prints (`Accept: …;as=Table`). Pure; called by `rendering`.
 
-One table per built-in type in `_TABLES`, the additional printer columns of a custom type, else name and age.
+One table per built-in type in `_TABLES` and `workload_tables`; the additional printer columns of a custom type; else
+name and age.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reconciler.sandbox import json_paths, resources
-from reconciler.sandbox.resources import ResourceType
-
-Value = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One column: its title, how to read it, and whether only `-o wide` shows it."""
-
-    name: str
-    read: Callable[[Value], Any]
-    type: str = "string"
-    format: str = ""
-    wide: bool = False
-
-
-def human_age(seconds: float) -> str:
-    """A duration with one or two units, as kubectl writes ages."""
-    whole = max(int(seconds), 0)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return f"{minutes}m{whole % 60}s" if whole % 60 else f"{minutes}m"
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    return f"{days}d" if days < 730 else f"{days // 365}y{days % 365}d"
-
-
-def age_of(timestamp: Any) -> str:
-    """How long ago an RFC 3339 time was."""
-    if not isinstance(timestamp, str) or not timestamp:
-        return "<unknown>"
-    try:
-        then = datetime.datetime.fromisoformat(timestamp)
-    except ValueError:
-        return "<invalid>"
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=datetime.UTC)
-    return human_age((datetime.datetime.now(datetime.UTC) - then).total_seconds())
-
-
-def _at(path: str, default: Any = "") -> Callable[[Value], Any]:
-    parts = path.split(".")
-
-    def read(value: Value) -> Any:
-        found: Any = value
-        for part in parts:
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return default if found is None else found
-
-    return read
-
-
-def _count(*paths: str) -> Callable[[Value], int]:
-    return lambda value: sum(len(_at(path, ())(value)) for path in paths)
-
-
-_NAME = Cell("Name", _at("metadata.name"), format="name")
-_AGE = Cell("Age", lambda value: age_of(_at("metadata.creationTimestamp")(value)))
-_NONE = "<none>"
+from reconciler.sandbox.cells import AGE, NAME, NONE, Cell, Value, age_of, at, count, selector
+from reconciler.sandbox.resource_types import ResourceType
+from reconciler.sandbox.workload_tables import WORKLOAD_TABLES
 
 
 def _statuses(value: Value) -> list[Value]:
-    return list(_at("status.containerStatuses", ())(value))
+    return list(at("status.containerStatuses", ())(value))
 
 
 def _pod_ready(value: Value) -> str:
-    return f"{sum(bool(one.get('ready')) for one in _statuses(value))}/{len(_at('spec.containers', ())(value))}"
+    return f"{sum(bool(one.get('ready')) for one in _statuses(value))}/{len(at('spec.containers', ())(value))}"
 
 
 def _pod_status(value: Value) -> str:
     if "deletionTimestamp" in value["metadata"]:
         return "Terminating"
     for one in _statuses(value):
-        waiting = _at("state.waiting.reason")(one)
+        waiting = at("state.waiting.reason")(one) or at("state.terminated.reason")(one)
         if waiting:
             return str(waiting)
-    return str(_at("status.reason")(value) or _at("status.phase", "Unknown")(value))
+    return str(at("status.reason")(value) or at("status.phase", "Unknown")(value))
 
 
 def _node_status(value: Value) -> str:
     ready = json_paths.find(value, '.status.conditions[?(@.type=="Ready")].status')
     word = "Ready" if ready == ["True"] else "NotReady" if ready == ["False"] else "Unknown"
-    return f"{word},SchedulingDisabled" if _at("spec.unschedulable")(value) else word
+    return f"{word},SchedulingDisabled" if at("spec.unschedulable")(value) else word
 
 
 def _node_roles(value: Value) -> str:
     prefix = "node-role.kubernetes.io/"
-    roles = sorted(key.removeprefix(prefix) for key in _at("metadata.labels", {})(value) if key.startswith(prefix))
-    return ",".join(roles) or _NONE
+    roles = sorted(key.removeprefix(prefix) for key in at("metadata.labels", {})(value) if key.startswith(prefix))
+    return ",".join(roles) or NONE
 
 
 def _node_address(kind: str) -> Callable[[Value], str]:
     def read(value: Value) -> str:
         found = json_paths.find(value, f'.status.addresses[?(@.type=="{kind}")].address')
-        return str(found[0]) if found else _NONE
+        return str(found[0]) if found else NONE
 
     return read
 
 
 def _service_ports(value: Value) -> str:
     written = []
-    for port in _at("spec.ports", ())(value):
+    for port in at("spec.ports", ())(value):
         node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
         written.append(f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}")
-    return ",".join(written) or _NONE
+    return ",".join(written) or NONE
 
 
 def _service_external(value: Value) -> str:
-    if _at("spec.type")(value) == "ExternalName":
-        return str(_at("spec.externalName")(value))
-    addresses = list(_at("spec.externalIPs", ())(value))
-    addresses += [one.get("ip") or one.get("hostname") or "" for one in _at("status.loadBalancer.ingress", ())(value)]
-    return ",".join(addresses) or ("<pending>" if _at("spec.type")(value) == "LoadBalancer" else _NONE)
-
-
-def _selector(path: str) -> Callable[[Value], str]:
-    def read(value: Value) -> str:
-        pairs = _at(path, {})(value)
-        return ",".join(f"{key}={one}" for key, one in sorted(pairs.items())) or _NONE
-
-    return read
-
-
-def _containers(field: str) -> Callable[[Value], str]:
-    return lambda value: ",".join(str(one.get(field, "")) for one in _at("spec.template.spec.containers", ())(value))
+    if at("spec.type")(value) == "ExternalName":
+        return str(at("spec.externalName")(value))
+    addresses = list(at("spec.externalIPs", ())(value))
+    addresses += [one.get("ip") or one.get("hostname") or "" for one in at("status.loadBalancer.ingress", ())(value)]
+    return ",".join(addresses) or ("<pending>" if at("spec.type")(value) == "LoadBalancer" else NONE)
 
 
 def _endpoints(value: Value) -> str:
     written = []
-    for subset in _at("subsets", ())(value):
+    for subset in at("subsets", ())(value):
         for address in subset.get("addresses") or ():
             written += [f"{address.get('ip')}:{port.get('port')}" for port in subset.get("ports") or ({"port": ""},)]
-    return ",".join(written[:3]) + (f" + {len(written) - 3} more..." if len(written) > 3 else "") or _NONE
+    return ",".join(written[:3]) + (f" + {len(written) - 3} more..." if len(written) > 3 else "") or NONE
 
-
-_WORKLOAD_WIDE = (
-    Cell("Containers", _containers("name"), wide=True),
-    Cell("Images", _containers("image"), wide=True),
-    Cell("Selector", _selector("spec.selector.matchLabels"), wide=True),
-)
 
 _TABLES: Mapping[str, Sequence[Cell]] = {
-    resources.NAMESPACES.resource: (_NAME, Cell("Status", _at("status.phase")), _AGE),
+    **WORKLOAD_TABLES,
+    resources.NAMESPACES.resource: (NAME, Cell("Status", at("status.phase")), AGE),
     resources.NODES.resource: (
-        _NAME,
+        NAME,
         Cell("Status", _node_status),
         Cell("Roles", _node_roles),
-        _AGE,
-        Cell("Version", _at("status.nodeInfo.kubeletVersion")),
+        AGE,
+        Cell("Version", at("status.nodeInfo.kubeletVersion")),
         Cell("Internal-IP", _node_address("InternalIP"), wide=True),
         Cell("External-IP", _node_address("ExternalIP"), wide=True),
-        Cell("OS-Image", _at("status.nodeInfo.osImage", "<unknown>"), wide=True),
-        Cell("Kernel-Version", _at("status.nodeInfo.kernelVersion", "<unknown>"), wide=True),
-        Cell("Container-Runtime", _at("status.nodeInfo.containerRuntimeVersion", "<unknown>"), wide=True),
+        Cell("OS-Image", at("status.nodeInfo.osImage", "<unknown>"), wide=True),
+        Cell("Kernel-Version", at("status.nodeInfo.kernelVersion", "<unknown>"), wide=True),
+        Cell("Container-Runtime", at("status.nodeInfo.containerRuntimeVersion", "<unknown>"), wide=True),
     ),
     resources.PODS.resource: (
-        _NAME,
+        NAME,
         Cell("Ready", _pod_ready),
         Cell("Status", _pod_status),
         Cell("Restarts", lambda value: str(sum(int(one.get("restartCount", 0)) for one in _statuses(value)))),
-        _AGE,
-        Cell("IP", _at("status.podIP", _NONE), wide=True),
-        Cell("Node", _at("spec.nodeName", _NONE), wide=True),
-        Cell("Nominated Node", _at("status.nominatedNodeName", _NONE), wide=True),
-        Cell("Readiness Gates", lambda _: _NONE, wide=True),
-    ),
-    resources.DEPLOYMENTS.resource: (
-        _NAME,
-        Cell("Ready", lambda value: f"{_at('status.readyReplicas', 0)(value)}/{_at('spec.replicas', 0)(value)}"),
-        Cell("Up-to-date", _at("status.updatedReplicas", 0), "integer"),
-        Cell("Available", _at("status.availableReplicas", 0), "integer"),
-        _AGE,
-        *_WORKLOAD_WIDE,
-    ),
-    resources.REPLICA_SETS.resource: (
-        _NAME,
-        Cell("Desired", _at("spec.replicas", 0), "integer"),
-        Cell("Current", _at("status.replicas", 0), "integer"),
-        Cell("Ready", _at("status.readyReplicas", 0), "integer"),
-        _AGE,
-        *_WORKLOAD_WIDE,
+        AGE,
+        Cell("IP", at("status.podIP", NONE), wide=True),
+        Cell("Node", at("spec.nodeName", NONE), wide=True),
+        Cell("Nominated Node", at("status.nominatedNodeName", NONE), wide=True),
+        Cell("Readiness Gates", lambda _: NONE, wide=True),
     ),
     resources.SERVICES.resource: (
-        _NAME,
-        Cell("Type", _at("spec.type")),
-        Cell("Cluster-IP", _at("spec.clusterIP", _NONE)),
+        NAME,
+        Cell("Type", at("spec.type")),
+        Cell("Cluster-IP", at("spec.clusterIP", NONE)),
         Cell("External-IP", _service_external),
         Cell("Port(s)", _service_ports),
-        _AGE,
-        Cell("Selector", _selector("spec.selector"), wide=True),
+        AGE,
+        Cell("Selector", selector("spec.selector"), wide=True),
     ),
-    resources.CONFIG_MAPS.resource: (_NAME, Cell("Data", _count("data", "binaryData"), "integer"), _AGE),
-    resources.SECRETS.resource: (_NAME, Cell("Type", _at("type")), Cell("Data", _count("data"), "integer"), _AGE),
-    resources.SERVICE_ACCOUNTS.resource: (_NAME, Cell("Secrets", _count("secrets"), "integer"), _AGE),
-    resources.ENDPOINTS.resource: (_NAME, Cell("Endpoints", _endpoints), _AGE),
+    resources.CONFIG_MAPS.resource: (NAME, Cell("Data", count("data", "binaryData"), "integer"), AGE),
+    resources.SECRETS.resource: (NAME, Cell("Type", at("type")), Cell("Data", count("data"), "integer"), AGE),
+    resources.SERVICE_ACCOUNTS.resource: (NAME, Cell("Secrets", count("secrets"), "integer"), AGE),
+    resources.ENDPOINTS.resource: (NAME, Cell("Endpoints", _endpoints), AGE),
     resources.EVENTS.resource: (
-        Cell("Last Seen", lambda value: age_of(_at("lastTimestamp")(value) or _at("eventTime")(value))),
-        Cell("Type", _at("type")),
-        Cell("Reason", _at("reason")),
+        Cell("Last Seen", lambda value: age_of(at("lastTimestamp")(value) or at("eventTime")(value))),
+        Cell("Type", at("type")),
+        Cell("Reason", at("reason")),
         Cell(
             "Object",
-            lambda value: f"{str(_at('involvedObject.kind')(value)).lower()}/{_at('involvedObject.name')(value)}",
+            lambda value: f"{str(at('involvedObject.kind')(value)).lower()}/{at('involvedObject.name')(value)}",
         ),
-        Cell("Message", _at("message")),
+        Cell("Message", at("message")),
     ),
     resources.VOLUME_CLAIMS.resource: (
-        _NAME,
-        Cell("Status", _at("status.phase")),
-        Cell("Volume", _at("spec.volumeName")),
-        Cell("Capacity", _at("status.capacity.storage")),
-        Cell("Access Modes", lambda value: ",".join(_at("spec.accessModes", ())(value))),
-        Cell("StorageClass", _at("spec.storageClassName")),
-        _AGE,
+        NAME,
+        Cell("Status", at("status.phase")),
+        Cell("Volume", at("spec.volumeName")),
+        Cell("Capacity", at("status.capacity.storage")),
+        Cell("Access Modes", lambda value: ",".join(at("spec.accessModes", ())(value))),
+        Cell("StorageClass", at("spec.storageClassName")),
+        AGE,
     ),
-    resources.DEFINITIONS.resource: (_NAME, Cell("Created At", _at("metadata.creationTimestamp"))),
+    resources.DEFINITIONS.resource: (NAME, Cell("Created At", at("metadata.creationTimestamp"))),
 }
 
 
 def cells_of(resource_type: ResourceType) -> Sequence[Cell]:
     """The columns of a type."""
     if not resource_type.columns:
-        return _TABLES.get(resource_type.resource, (_NAME, _AGE))
+        return _TABLES.get(resource_type.resource, (NAME, AGE))
     custom = [Cell(one.name, _custom(one.path, one.type), one.type, wide=one.wide) for one in resource_type.columns]
-    return (_NAME, *custom)
+    return (NAME, *custom)
 
 
 def _custom(path: str, kind: str) -> Callable[[Value], Any]:

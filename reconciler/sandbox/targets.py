@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.sandbox.resources import ResourceType
+from reconciler.sandbox.resource_types import ResourceType
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from reconciler.sandbox import rendering, statuses
+from reconciler.sandbox import reading, rendering, statuses
 from reconciler.sandbox.reading import Selection
-from reconciler.sandbox.resources import ResourceType
+from reconciler.sandbox.resource_types import ResourceType
 from reconciler.sandbox.state import ClusterState, Event, encode
 
 _LONGEST = 3600.0
@@ -21,7 +22,10 @@ _BOOKMARK_EVERY = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One request: after which revision (None: send what is there first), for how long, with bookmarks or not."""
+    """One request: after which revision (None: from now), for how long, with bookmarks or not.
+
+    initial: send first what is there; initial_end: a bookmark says where that ends (a streamed list).
+    """
 
     type: ResourceType
     selection: Selection
@@ -29,26 +33,48 @@ class Watch:
     after: int | None
     seconds: float
     bookmarks: bool = False
+    initial: bool = False
+    initial_end: bool = False
 
 
 def read_watch(
-    resource_type: ResourceType, selection: Selection, wanted: rendering.Format, query: Mapping[str, str]
+    state: ClusterState,
+    resource_type: ResourceType,
+    selection: Selection,
+    wanted: rendering.Format,
+    query: Mapping[str, str],
 ) -> Watch:
-    """The watch that a query asks for. ApiError 400, 422."""
-    if query.get("sendInitialEvents"):
-        raise statuses.unprocessable("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch")
-    version = query.get("resourceVersion", "")
-    if version and not version.isdigit():
-        raise statuses.bad_request(f"Invalid value: {version!r}: resourceVersion must be a number")
+    """The watch that a query asks for. ApiError 400, 422, 504."""
+    version, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    streamed = query.get("sendInitialEvents", "")
+    if not streamed and match:
+        raise statuses.unprocessable(f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided")
+    if streamed and match != "NotOlderThan":
+        raise statuses.unprocessable(f"{_MATCH} must be NotOlderThan when sendInitialEvents is provided")
+    after = reading.read_version(state, version) if streamed else _read_after(version)
+    bookmarks = query.get("allowWatchBookmarks", "").lower() in ("true", "1")
+    initial = streamed.lower() in ("true", "1") if streamed else not after
     seconds = query.get("timeoutSeconds", "")
+    known = seconds.isascii() and seconds.isdigit() and len(seconds) < 10 and int(seconds)
     return Watch(
         type=resource_type,
         selection=selection,
         format=wanted,
-        after=int(version) if version and version != "0" else None,
-        seconds=min(float(seconds), _LONGEST) if seconds.isdigit() and int(seconds) else _LONGEST,
-        bookmarks=query.get("allowWatchBookmarks", "").lower() in ("true", "1"),
+        after=after or None,
+        seconds=min(float(seconds), _LONGEST) if known else _LONGEST,
+        bookmarks=bookmarks,
+        initial=initial,
+        initial_end=bool(streamed) and initial and bookmarks,
     )
+
+
+_MATCH = "resourceVersionMatch: Forbidden: resourceVersionMatch"
+
+
+def _read_after(version: str) -> int | None:
+    if version and (not version.isascii() or not version.isdigit() or len(version) > 19):
+        raise statuses.bad_request(f"Invalid value: {version[:40]!r}: resourceVersion must be a number")
+    return int(version) if version else None
 
 
 async def stream(state: ClusterState, watch: Watch, closing: asyncio.Event) -> AsyncIterator[bytes]:
@@ -58,13 +84,13 @@ async def stream(state: ClusterState, watch: Watch, closing: asyncio.Event) -> A
     listener = state.subscribe()
     stopping = loop.create_task(closing.wait())
     try:
-        if watch.after is None:
-            after = state.revision
+        after = state.revision if watch.initial or watch.after is None else watch.after
+        if watch.initial:
             for stored in state.select(watch.type.resource, watch.selection.namespace):
                 if watch.selection.accepts(stored):
                     yield rendering.render_event(watch.type, "ADDED", stored, watch.format)
-        else:
-            after = watch.after
+        if watch.initial_end:
+            yield _bookmark(watch.type, after, end=True)
         while not closing.is_set():
             listener.clear()
             if not state.remembers(after):
@@ -112,7 +138,9 @@ def _line(watch: Watch, event: Event) -> bytes:
     return rendering.render_event(watch.type, kind, event.current, watch.format)
 
 
-def _bookmark(resource_type: ResourceType, revision: int) -> bytes:
-    value = {"kind": resource_type.kind, "apiVersion": resource_type.api_version}
-    body = encode({**value, "metadata": {"resourceVersion": str(revision), "creationTimestamp": None}})
+def _bookmark(resource_type: ResourceType, revision: int, *, end: bool = False) -> bytes:
+    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if end:
+        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+    body = encode({"kind": resource_type.kind, "apiVersion": resource_type.api_version, "metadata": metadata})
     return b'{"type":"BOOKMARK","object":%b}\n' % body

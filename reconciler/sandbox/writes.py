@@ -16,11 +16,14 @@ from reconciler.errors import SpecError
 from reconciler.sandbox import admission, allocation, builtin_rules, deletion, objects, statuses
 from reconciler.sandbox.apply import ApplyConflictError
 from reconciler.sandbox.cluster import Cluster
+from reconciler.sandbox.conversion import to_stored, to_version
 from reconciler.sandbox.decoding import prune
 from reconciler.sandbox.last_applied import apply_after_client_side
 from reconciler.sandbox.managed import Actor, track_update
 from reconciler.sandbox.patches import PatchError, json_patch, merge_patch
-from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, SERVICES, ResourceType
+from reconciler.sandbox.resource_types import ResourceType
+from reconciler.sandbox.resources import DEFINITIONS, NAMESPACES, SERVICES
+from reconciler.sandbox.schema import Node
 from reconciler.sandbox.state import Stored
 from reconciler.sandbox.strategic import strategic_merge
 from reconciler.sandbox.targets import Target, WriteOptions, Written
@@ -67,8 +70,10 @@ def _store_new(
     admission.fill_dependent_defaults(resource_type, value)
     admission.check_value(cluster, resource_type, None, value)
     key = resource_type.key(target.namespace, value["metadata"]["name"])
-    if cluster.state.get(key) is not None:
-        raise statuses.already_exists(target.resource, key.name)
+    existing = cluster.state.get(key)
+    if existing is not None:
+        is_going = "deletionTimestamp" in existing.value["metadata"]
+        raise statuses.already_exists(target.resource, key.name, is_going=is_going)
     if resource_type.resource == SERVICES.resource:
         allocation.allocate_service(cluster.state, None, value)
     if managed_fields is None:
@@ -78,7 +83,7 @@ def _store_new(
     admission.establish(cluster, resource_type, value, options, warnings)
     if options.dry_run:
         return Written(value, True, warnings)
-    stored = cluster.state.write(key, value)
+    stored = cluster.state.write(key, admission.check_storable(to_stored(resource_type, value)))
     if resource_type.resource == DEFINITIONS.resource:
         cluster.serve_definition(stored.value)
     return Written(stored.value, True, warnings)
@@ -115,34 +120,31 @@ def find(cluster: Cluster, target: Target) -> Stored:
     return stored
 
 
-def in_version(resource_type: ResourceType, value: dict[str, Any]) -> dict[str, Any]:
-    """`value` with the apiVersion of `resource_type` (versions of a custom type differ in nothing else)."""
-    if value.get("apiVersion") == resource_type.api_version:
-        return value
-    return {**value, "apiVersion": resource_type.api_version}
-
-
 def patch_object(cluster: Cluster, target: Target, media_type: str, body: Any, options: WriteOptions) -> Written:
     """PATCH with a JSON, merge or strategic merge patch. ApiError 404, 409, 415, 422."""
     live = find(cluster, target)
-    base = in_version(target.type, live.copy())
+    base = to_version(target.type, live.copy())
+    patched = patched_value(cluster.node(target.type), media_type, base, body)
+    patched = objects.check_identity(target.type, patched, target.namespace, target.name)
+    warnings: list[str] = []
+    value = admission.decoded(cluster, target.type, patched, options, warnings)
+    return _store_update(cluster, target, live, _Draft(value, warnings), options)
+
+
+def patched_value(node: Node, media_type: str, base: Any, body: Any) -> Any:
+    """`base` after a JSON, merge or strategic merge patch. ApiError 400, 413, 422."""
     try:
         if media_type == JSON_PATCH:
-            patched = json_patch(base, body)
-        elif media_type == MERGE_PATCH:
-            patched = merge_patch(base, body)
-        else:
-            patched = strategic_merge(cluster.node(target.type), base, body)
+            return json_patch(base, body)
+        return merge_patch(base, body) if media_type == MERGE_PATCH else strategic_merge(node, base, body)
     except PatchError as error:
+        if error.reason == "PatchTooLarge":
+            raise statuses.ApiError(413, "RequestEntityTooLarge", error.message, {}) from error
         if error.reason == "BadPatch":
             raise statuses.bad_request(error.message) from error
         raise statuses.unprocessable(
             f"the server rejected our request due to an error in our request: {error.message}"
         ) from error
-    patched = objects.check_identity(target.type, patched, target.namespace, target.name)
-    warnings: list[str] = []
-    value = admission.decoded(cluster, target.type, patched, options, warnings)
-    return _store_update(cluster, target, live, _Draft(value, warnings), options)
 
 
 def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -> Written:
@@ -160,7 +162,7 @@ def apply_object(cluster: Cluster, target: Target, body: Any, options: WriteOpti
         admission.check_place(cluster, target)
     node = cluster.node(target.type)
     configuration = _configuration(cluster, target, body)
-    base = None if live is None else in_version(target.type, live.copy())
+    base = None if live is None else to_version(target.type, live.copy())
     actor = _actor(target, options, "Apply")
     try:
         applied = apply_after_client_side(node, base, configuration, actor, force=options.force)
@@ -214,7 +216,7 @@ def _store_update(
     options: WriteOptions,
 ) -> Written:
     value, warnings, managed_fields = draft.value, draft.warnings, draft.managed_fields
-    resource_type, before = target.type, in_version(target.type, live.copy())
+    resource_type, before = target.type, to_version(target.type, live.copy())
     _check_preconditions(target, before, value)
     value = _keep_what_stays(target, before, value)
     if target.subresource != "status":
@@ -231,12 +233,12 @@ def _store_update(
         admission.establish(cluster, resource_type, value, options, warnings)
     _count_generation(resource_type, before, value)
     value["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
-    value["apiVersion"] = live.value["apiVersion"]
+    value = to_stored(resource_type, value, live.value["apiVersion"])
     if options.dry_run or _same_but_times(live.value, value):
         return Written(value if options.dry_run else live.value, False, warnings)
     if deletion.is_finished(value):
         return Written(deletion.remove(cluster, live.key).value, False, warnings)
-    stored = cluster.state.write(live.key, value)
+    stored = cluster.state.write(live.key, admission.check_storable(value))
     if resource_type.resource == DEFINITIONS.resource:
         cluster.serve_definition(stored.value)
     return Written(stored.value, False, warnings)

@@ -46,11 +46,8 @@ def rolled_out(replicas: int) -> Any:
 @pytest.mark.parametrize(
     "path",
     [
-        "/apis/apps/v1/daemonsets",
-        "/apis/apps/v1/namespaces/default/statefulsets",
-        "/apis/batch/v1/jobs",
-        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-        "/api/v1/persistentvolumes",
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+        "/api/v1/podtemplates",
         "/api/v1/namespaces/default/pods/a/log",
         "/api/v1/namespaces/default/pods/a/eviction",
         "/api/v1/namespaces/default/configmaps/a/status",
@@ -58,7 +55,6 @@ def rolled_out(replicas: int) -> Any:
         "/api/v1/nodes/x/y/z",
         "/api/v1/pods/named-without-namespace",
         "/apis/apps/v2/deployments",
-        "/openapi/v2",
         "/metrics",
     ],
 )
@@ -71,17 +67,26 @@ def test_a_type_or_path_outside_the_list_is_404_for_every_method(api: ApiClient,
 def test_discovery_lists_only_what_is_served(api: ApiClient) -> None:
     listed = {one["name"]: one for one in api.get("/apis/apps/v1")["resources"]}
     assert set(listed) == {
-        f"{name}{sub}" for name in ("deployments", "replicasets") for sub in ("", "/status", "/scale")
+        *(
+            f"{name}{sub}"
+            for name in ("deployments", "replicasets", "statefulsets")
+            for sub in ("", "/status", "/scale")
+        ),
+        "daemonsets",
+        "daemonsets/status",
+        "controllerrevisions",
     }
     core = {one["name"] for one in api.get("/api/v1")["resources"]}
     for name in core - {one for one in core if "/" in one}:
         assert api.call("GET", f"/api/v1/{name}")[0] == 200
     groups = [one["name"] for one in api.get("/apis")["groups"]]
-    assert groups == ["apiextensions.k8s.io", "apps"]
-    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    status, aggregated = api.call("GET", "/apis", Accept=accept)
-    assert (status, aggregated["kind"]) == (200, "APIGroupDiscoveryList")
-    assert [one["metadata"]["name"] for one in aggregated["items"]] == groups
+    assert {"apiextensions.k8s.io", "apps", "batch", "networking.k8s.io", "rbac.authorization.k8s.io"} <= set(groups)
+    for version in ("v2", "v2beta1"):
+        accept = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        status, aggregated = api.call("GET", "/apis", Accept=accept)
+        assert (status, aggregated["kind"]) == (200, "APIGroupDiscoveryList")
+        assert aggregated["apiVersion"] == f"apidiscovery.k8s.io/{version}"
+        assert [one["metadata"]["name"] for one in aggregated["items"]] == groups
 
 
 def test_only_the_health_and_version_paths_need_no_token(api: ApiClient) -> None:

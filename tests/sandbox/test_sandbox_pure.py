@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
-from reconciler.sandbox import decoding, fieldsets, json_paths, selectors, tables, validation
+from reconciler.sandbox import cells, decoding, fieldsets, json_paths, selectors, validation
 from reconciler.sandbox.apply import ApplyConflictError, apply_configuration
 from reconciler.sandbox.managed import Actor, track_update
 from reconciler.sandbox.patches import PatchError, json_patch, merge_patch, same_json
-from reconciler.sandbox.resources import version_priority
+from reconciler.sandbox.resource_types import version_priority
 from reconciler.sandbox.schema import Compiler, Node
 from reconciler.sandbox.strategic import strategic_merge
 
@@ -376,7 +376,7 @@ def test_json_paths(path: str, expected: list[Any]) -> None:
     [(0, "0s"), (119, "119s"), (120, "2m"), (301, "5m1s"), (3600, "60m"), (4 * 3600 + 60, "4h1m"), (86400 * 3, "3d")],
 )
 def test_ages_are_written_as_kubectl_does(seconds: float, expected: str) -> None:
-    assert tables.human_age(seconds) == expected
+    assert cells.human_age(seconds) == expected
 
 
 def test_versions_are_preferred_as_kubernetes_does() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, select, update
 
 from reconciler.model.digest import canonical_json, stored_form
 from reconciler.model.record import Record
-from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
+from reconciler.model.resource import RECORD_OWNER, Lifecycle, Resource, ResourceRef, Source
 from reconciler.store.database import Database
 from reconciler.store.keys import among
 from reconciler.store.tables import resources, statuses
@@ -112,10 +112,7 @@ def merge(
             conflicts.append(Conflict(ref, row.owner, resource.source))
         stored = resource_from_row(row)
         if row.vanished_at is None and resource is None and scope.misses(row.owner):
-            why = f"{row.owner.removeprefix('file:')} no longer has it" + (
-                f" ({scope.revision[:12]})" if scope.revision else ""
-            )
-            vanished[ref] = why
+            vanished[ref] = why = _why_vanished(row.owner, scope.revision)
             records[ref] = replace(_record(row, stored), vanished=True, vanished_why=why)
             continue
         records[ref] = _record(row, stored)
@@ -126,6 +123,12 @@ def merge(
             desired[ref] = replace(resource, generation=1)
             changed.add(ref)
     return Desired(desired, records, frozenset(changed), vanished, tuple(conflicts))
+
+
+def _why_vanished(owner: str, revision: str) -> str:
+    if owner == RECORD_OWNER:
+        return "its record is gone"
+    return f"{owner.removeprefix('file:')} no longer has it" + (f" ({revision[:12]})" if revision else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,13 @@ def documents(connection: Connection) -> dict[ResourceRef, dict[str, Any]]:
     return {ResourceRef(row.kind, row.name): json.loads(row.document) for row in found if row.document}
 
 
+def document_of(connection: Connection, ref: ResourceRef) -> dict[str, Any] | None:
+    """The document of a resource that the API or the CLI owns; None for one that is written elsewhere, or is not."""
+    chosen = select(resources.c.document).where(_is(ref), resources.c.owner == API_OWNER)
+    text = connection.execute(chosen.where(resources.c.vanished_at.is_(None))).scalar_one_or_none()
+    return dict(json.loads(text)) if text else None
+
+
 def living(connection: Connection) -> list[ResourceRef]:
     """Every resource that somebody still wants."""
     rows = connection.execute(select(resources.c.kind, resources.c.name).where(resources.c.vanished_at.is_(None)))
@@ -202,6 +212,13 @@ def owner_of(connection: Connection, ref: ResourceRef) -> str | None:
     """Who owns a resource now; None when nobody does (never seen, or vanished)."""
     chosen = select(resources.c.owner).where(_is(ref), resources.c.vanished_at.is_(None))
     return connection.execute(chosen).scalar_one_or_none()
+
+
+def owners_of(connection: Connection, refs: Collection[ResourceRef]) -> dict[ResourceRef, str]:
+    """Who has, or had, each of these resources; those that were never seen are left out."""
+    chosen = select(resources.c.kind, resources.c.name, resources.c.owner)
+    rows = (row for part in among(resources, refs) for row in connection.execute(chosen.where(part)))
+    return {ResourceRef(row.kind, row.name): row.owner for row in rows}
 
 
 def withdraw(database: Database, connection: Connection, ref: ResourceRef, why: str) -> None:

@@ -47,10 +47,14 @@ def get(session: Session, what: str | None, labels: Sequence[str], output: str, 
     wanted = parse_labels(labels)
     with session.database() as database:
 
+        recorded: dict[ResourceRef, Mapping[str, Any]] = {}
+
         def read() -> list[ResourceView]:
             from reconciler.store.views import list_resources  # noqa: PLC0415 - sqlalchemy, only when called
 
             with database.read() as connection:
+                if output == "wide":
+                    recorded.update(_facts(session, database, connection))
                 return list_resources(connection, kind=kind or None, name=name or None, labels=wanted or None)
 
         if watch:
@@ -86,10 +90,12 @@ def describe(session: Session, ref: str, output: str) -> int:
         if detail is None:
             raise UsageError("NoSuchResource", f"there is no {key}")
         past = changes_of(connection, key, 5)
+        facts = _facts(session, database, connection).get(key, {})
     if output == "json":
-        click.echo(json.dumps({**detail.to_json(), "history": [change.to_json() for change in past]}, indent=2))
+        history = {"history": [change.to_json() for change in past]}
+        click.echo(json.dumps({**detail.to_json(), "recorded": facts, **history}, indent=2))
         return 0
-    for line in _described(detail, past):
+    for line in _described(detail, past, facts):
         click.echo(line)
     return 0
 
@@ -241,7 +247,7 @@ def _document(value: Any, output: str) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)).rstrip()
 
 
-def _described(detail: ResourceDetail, past: Sequence[ChangeView]) -> Iterator[str]:
+def _described(detail: ResourceDetail, past: Sequence[ChangeView], facts: Mapping[str, Any]) -> Iterator[str]:
     one = detail.resource
     yield click.style(str(one.ref), bold=True)
     yield f"  place:       {plain(one.place)}" + (f"  ({one.revision[:12]})" if one.revision else "")
@@ -271,6 +277,9 @@ def _described(detail: ResourceDetail, past: Sequence[ChangeView]) -> Iterator[s
         yield from diff_lines(FieldDiff(entry.path, entry.before, entry.after, entry.secret) for entry in detail.drift)
     yield "spec:"
     yield from (f"  {line}" for line in _document(detail.spec, "yaml").splitlines())
+    if facts:
+        yield "recorded:"
+        yield from (f"  {name}: {shown(value)}" for name, value in facts.items())
     if past:
         yield "last changes:"
         yield from (f"  {line}" for change in past for line in _change_lines(change))
@@ -280,9 +289,10 @@ def _change_lines(change: ChangeView) -> Iterator[str]:
     took = format_duration(change.duration)
     verdict = change.verdict or "running"
     yield f"{_moment(change.started_at)}  run {change.run}  {change.action}  {verdict}  ({took})  by {change.actor}"
-    yield f"    why: {plain(change.why)}" + (f"  [{change.revision[:12]}]" if change.revision else "")
-    if change.author:
-        yield f"    commit: {change.revision[:12]} by {plain(change.author)}: {plain(change.subject)}"
+    yield f"    why: {plain(change.why)}"
+    if change.revision:
+        by = f" by {plain(change.author)}: {plain(change.subject)}" if change.author else ""
+        yield f"    commit: {change.revision[:12]}{by}"
     if change.message:
         yield f"    {shown(change.message)}"
     for step in change.steps:

@@ -20,6 +20,11 @@ from reconciler.transports.process import Completed, ProcessRunner, last_lines
 LONGEST_LISTING = 64_000_000
 _BLOCK = 512
 _TOO_LARGE = -25  # SIGXFSZ
+_SAYS_NOTHING = (
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+)
 _INTO_FILE = 'out=$1 limit=$2; shift 2; ulimit -f "$limit"; exec "$@" >"$out"'
 _CREDENTIALS = (
     '!f() { test "$1" = get || return 0; '
@@ -136,7 +141,8 @@ class GitCommand:
 
     def error(self, reason: str, done: Completed) -> GitError:
         """A failed call as an error that says what git said, made printable."""
-        said = clean(last_lines(done.stderr, 3).replace("\n", "; "), 600) or f"it ended with {done.returncode}"
+        lines = [line for line in last_lines(done.stderr).splitlines() if line.strip() not in _SAYS_NOTHING]
+        said = clean("; ".join(lines[-3:]), 600) or f"it ended with {done.returncode}"
         return GitError(reason, f"{self._place.url}: {said}", done)
 
     def _wait(self, command: Sequence[str], repository: Path, stdin: str | None) -> Completed:

@@ -16,7 +16,7 @@ LONGEST_URL = 300
 _SCHEMES = ("https", "http", "ssh", "file")
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
-_PATH = r"[A-Za-z0-9._~%+=,@:/-]*"
+_PATH = r"[A-Za-z0-9._~%+=,@:-][A-Za-z0-9._~%+=,@:/-]*"
 _URL = re.compile(rf"(?P<scheme>https?|ssh)://(?:{_USER}@)?(?P<host>{_HOST})(?::\d{{1,5}})?/(?P<path>{_PATH})")
 _FILE = re.compile(r"file:///(?P<path>[^\x00-\x1f\x7f?#]+)")
 _SHORT = re.compile(rf"(?:{_USER}@)?(?P<host>{_HOST}):(?P<path>[A-Za-z0-9._~+/][A-Za-z0-9._~+=,/-]*)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,13 @@ from reconciler.model.plan import FieldDiff
 from reconciler.model.resource import ResourceRef
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from reconciler.store.database import Database
     from reconciler.store.views import ChangeView, ResourceDetail, ResourceView
 
+Facts = Mapping[ResourceRef, Mapping[str, Any]]
+"""What records say of resources, by reference: `engine.recorded.facts`."""
 _OUTPUTS = click.Choice(["table", "wide", "json", "yaml", "name"])
 WATCH_INTERVAL = 1.0
 
@@ -46,7 +51,6 @@ def get(session: Session, what: str | None, labels: Sequence[str], output: str, 
     kind, _, name = (what or "").partition("/")
     wanted = parse_labels(labels)
     with session.database() as database:
-
         recorded: dict[ResourceRef, Mapping[str, Any]] = {}
 
         def read() -> list[ResourceView]:
@@ -58,14 +62,14 @@ def get(session: Session, what: str | None, labels: Sequence[str], output: str, 
                 return list_resources(connection, kind=kind or None, name=name or None, labels=wanted or None)
 
         if watch:
-            return _watch(read, output)
+            return _watch(read, output, recorded)
         found = read()
         if not found and (what or labels):
             raise UsageError("NothingSelected", f"nothing matches {what or ''} {' '.join(labels)}".rstrip())
         if not found:
             click.echo("Nothing yet. Write a spec, then: reconciler plan specs/", err=True)
         single = bool(name) and "*" not in name
-        for line in _resource_lines(found, output, single=single):
+        for line in _resource_lines(found, output, recorded, single=single):
             click.echo(line)
     return 0
 
@@ -190,7 +194,7 @@ def _history(session: Session, ref: str, limit: int) -> list[ChangeView]:
     return found
 
 
-def _watch(read: Callable[[], list[ResourceView]], output: str) -> int:
+def _watch(read: Callable[[], list[ResourceView]], output: str, recorded: Facts) -> int:
     """Print what differs from the last look, until interrupted."""
     seen: dict[ResourceRef, tuple[object, ...]] = {}
     if output == "json":
@@ -207,7 +211,7 @@ def _watch(read: Callable[[], list[ResourceView]], output: str) -> int:
             for ref in sorted(gone):
                 click.echo(json.dumps({"type": "gone", "ref": str(ref)}))
         else:
-            lines = list(_resource_lines(moved, output, single=False)) if moved else []
+            lines = list(_resource_lines(moved, output, recorded, single=False)) if moved else []
             for line in lines if first or output in ("name", "yaml") else lines[1:]:
                 click.echo(line)
             for ref in sorted(gone):
@@ -220,7 +224,7 @@ def _glance(one: ResourceView) -> tuple[object, ...]:
     return (one.standing, one.ready, one.reason, one.message, one.generation)
 
 
-def _resource_lines(found: Sequence[ResourceView], output: str, *, single: bool) -> Iterator[str]:
+def _resource_lines(found: Sequence[ResourceView], output: str, recorded: Facts, *, single: bool) -> Iterator[str]:
     if output == "name":
         yield from (str(one.ref) for one in found)
     elif output in ("json", "yaml"):
@@ -228,15 +232,32 @@ def _resource_lines(found: Sequence[ResourceView], output: str, *, single: bool)
         yield _document(documents[0] if single and documents else {"items": documents}, output)
     else:
         now = time.time()
-        wide = output == "wide"
-        header = ("RESOURCE", "READY", "REASON", "GEN", "CHECKED", "AGE") + (("PLACE", "MESSAGE") if wide else ())
-        yield from table([_row(one, now, wide=wide) for one in found], header)
+        header = ("RESOURCE", "READY", "REASON", "GEN", "CHECKED", "AGE")
+        if output == "wide":
+            facts = ("RECORDED",) if recorded else ()
+            yield from table([_wide_row(one, now, recorded) for one in found], (*header, *facts, "PLACE", "MESSAGE"))
+        else:
+            yield from table([_row(one, now) for one in found], header)
 
 
-def _row(one: ResourceView, now: float, *, wide: bool) -> tuple[str, ...]:
+def _row(one: ResourceView, now: float) -> tuple[str, ...]:
     reason = "Suspended" if one.suspended else ("NotInSpecs" if one.vanished else one.reason or "-")
-    row = (str(one.ref), one.ready, reason, str(one.generation), ago(one.checked_at, now), ago(one.created_at, now))
-    return (*row, plain(one.place), shown(one.message)) if wide else row
+    return (str(one.ref), one.ready, reason, str(one.generation), ago(one.checked_at, now), ago(one.created_at, now))
+
+
+def _wide_row(one: ResourceView, now: float, recorded: Facts) -> tuple[str, ...]:
+    facts = ",".join(f"{name}={shown(value)}" for name, value in recorded.get(one.ref, {}).items()) or "-"
+    return (*_row(one, now), *((plain(facts),) if recorded else ()), plain(one.place), shown(one.message))
+
+
+def _facts(session: Session, database: Database, connection: Connection) -> Facts:
+    """What the kinds' records say of each resource."""
+    from reconciler.engine.recorded import facts  # noqa: PLC0415 - the engine, only when called
+    from reconciler.engine.wiring import tables_of  # noqa: PLC0415
+    from reconciler.kinds import discover  # noqa: PLC0415
+
+    kinds = discover(session.settings.plugins)
+    return facts(kinds, tables_of(kinds), database, connection)
 
 
 def _document(value: Any, output: str) -> str:

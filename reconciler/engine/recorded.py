@@ -72,8 +72,8 @@ def want(runtime: Runtime, connection: Connection, ref: ResourceRef, state: Want
 
     Raises UsageError when no record wants it, and what the kind raises that does not allow it.
     """
-    keeper = runtime.kinds.get(ref.kind)
-    if not isinstance(keeper, KeepsWishes):
+    keeper = dict(_keepers(runtime.kinds)).get(ref.kind)
+    if keeper is None:
         raise UsageError("NoSuchRecord", f"kind {ref.kind} keeps no record of what is wanted")
     keeper.want(_records(runtime, ref.kind, connection), ref.name, state)
     resource = read_wishes(runtime, connection).resources.get(ref)

@@ -35,7 +35,7 @@ def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] 
         owner=Owner.this_process(command),
         key=digest_key(home),
         home=home,
-        tables=_tables(kinds),
+        tables=tables_of(kinds),
         variables=variables or {},
     )
 
@@ -81,7 +81,7 @@ def _prefix(specs: Path) -> str:
     return f"file:{absolute}/" if absolute.is_dir() or not absolute.exists() else f"file:{absolute}"
 
 
-def _tables(kinds: Kinds) -> dict[str, dict[str, Table]]:
+def tables_of(kinds: Kinds) -> dict[str, dict[str, Table]]:
     """The tables of every kind that declares some, by kind and table name."""
     found: dict[str, dict[str, Table]] = {}
     for name, package in kinds.packages.items():

@@ -1,5 +1,7 @@
 """The table `clusters`: made, or taken over from the predecessor's kindler.db, whose rows and other tables stay."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -40,7 +42,7 @@ def upgrade() -> None:
     )
 
 
-def _columns() -> list[sa.Column]:
+def _columns() -> list[sa.Column[Any]]:
     text = sa.Text().with_variant(sa.Text(length=4294967295), "mysql", "mariadb")
     return [
         sa.Column("subnet", sa.String(length=64), nullable=True),

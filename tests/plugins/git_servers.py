@@ -72,7 +72,9 @@ class _Backend(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         login = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
         served.seen.append((self.path, login))
-        time.sleep(served.delay)
+        until = time.monotonic() + served.delay
+        while served.delay and time.monotonic() < until:
+            time.sleep(0.02)
         if served.redirect:
             self._answer(302, [("Location", served.redirect + self.path)], b"")
         elif served.broken:

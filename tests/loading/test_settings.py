@@ -59,6 +59,8 @@ def test_without_file_and_variables_the_defaults_hold(tmp_path: Path) -> None:
     assert settings.secrets.files == (str(tmp_path / "secrets"),)
     assert (settings.defaults, settings.kinds, settings.plugins, settings.db_url) == ({}, {}, (), "")
     assert dataclasses.astuple(settings.kubeconfig) == (False, False, False)
+    assert (settings.git.interval, settings.git.branch, settings.git.force_updates) == (60.0, "main", False)
+    assert (settings.git.env, settings.git.files) == ((), ())
 
 
 EVERYTHING: dict[str, tuple[str, str, Any]] = {
@@ -91,6 +93,20 @@ EVERYTHING: dict[str, tuple[str, str, Any]] = {
     "kubeconfig.allowProxy": ("true", "yes", True),
     "kubeconfig.allowTokenFile": ("true", "true", True),
 }
+    "git.url": ("https://g/a", "https://g/a", "https://g/a"),
+    "git.branch": ("prod", "prod", "prod"),
+    "git.path": ("a/b", "a/b", "a/b"),
+    "git.interval": ("5m", "5m", 300.0),
+    "git.timeout": ("5s", "5s", 5.0),
+    "git.forceUpdates": ("true", "true", True),
+    "git.sshKey": ("/k", "/k", Path("/k")),
+    "git.knownHosts": ("/n", "/n", Path("/n")),
+    "git.tokenFile": ("/t", "/t", Path("/t")),
+    "git.username": ("robot", "robot", "robot"),
+    "git.caFile": ("/c", "/c", Path("/c")),
+    "git.webhookSecretFile": ("/w", "/w", Path("/w")),
+    "git.env": ("[A]", "A", ("A",)),
+    "git.files": ("[/a]", "/a", ("/a",)),
 
 
 def value_of(settings: Settings, attribute: tuple[str, ...]) -> Any:

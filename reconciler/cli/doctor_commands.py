@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -19,7 +20,16 @@ from reconciler.errors import ReconcilerError
 if TYPE_CHECKING:
     from reconciler.store.database import Database
 
-_TOOLS = (("git", ["--version"]), ("kubectl", ["version", "--client"]), ("setpriv", ["--version"]))
+_TOOLS = (
+    ("git", ["--version"]),
+    ("kubectl", ["version", "--client"]),
+    ("setpriv", ["--version"]),
+    ("docker", ["version", "--format", "{{.Server.Version}}"]),
+    ("kind", ["version"]),
+    ("k3d", ["version"]),
+)
+_NEEDED_FOR = {"docker": "clusters of kind and k3d", "kind": "clusters of kind", "k3d": "clusters of k3d"}
+_FULL = 90
 _SIGNS = {"ok": ("✓", "green"), "note": ("·", "cyan"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 PROBE_TIMEOUT = 10.0
 
@@ -62,6 +72,7 @@ def _findings(session: Session) -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("ok", "reconciler", f"{__version__} on Python {python}, home {session.settings.home}")
     yield from _tools()
+    yield from _disk(Path(session.settings.home))
     try:
         with session.database() as database:
             yield from _integrity(database)
@@ -76,15 +87,33 @@ def _tools() -> Iterator[Finding]:
     for name, arguments in _TOOLS:
         path = shutil.which(name)
         if path is None:
-            yield Finding("note", name, "not on PATH", f"install {name} if a kind that you use needs it")
+            needed = _NEEDED_FOR.get(name, "a kind that you use")
+            yield Finding("note", name, "not on PATH", f"install {name} if you need it for {needed}")
             continue
         try:
             done = subprocess.run(
                 [path, *arguments], capture_output=True, text=True, timeout=PROBE_TIMEOUT, check=False
             )
-            yield Finding("ok", name, (done.stdout or done.stderr).strip().partition("\n")[0])
         except (OSError, subprocess.TimeoutExpired) as error:
             yield Finding("warning", name, f"does not answer: {error}")
+            continue
+        said = (done.stdout.strip() or done.stderr.strip()).partition("\n")[0]
+        if done.returncode:
+            remedy = "start the docker engine, or join its group" if name == "docker" else f"run `{name}` by hand"
+            yield Finding("warning", name, f"is there, but fails: {said}", remedy)
+        else:
+            yield Finding("ok", name, f"engine {said}" if name == "docker" else said)
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    """Room in the home; nodes in containers begin to evict pods where a tenth is left."""
+    usage = shutil.disk_usage(home if home.exists() else home.parent)
+    used = 100 - 100 * usage.free // max(usage.total, 1)
+    message = f"{usage.free // 1_000_000} MB left, {used} % used"
+    if used >= _FULL:
+        yield Finding("warning", "disk", message, "make room: clusters evict pods from 90 % on")
+    else:
+        yield Finding("ok", "disk", message)
 
 
 def _integrity(database: Database) -> Iterator[Finding]:

@@ -21,6 +21,8 @@ from tests.clusters.sandbox_lab import SandboxLab
 from tests.daemon.lab import ROOT, document, until
 
 TOOLS = ("docker", "kind", "k3d")
+NEEDED = ("sh", "setpriv", "setsid", "git", "kubectl")
+"""Programs of the machine that the product itself may use."""
 LOOKING = (
     ("k3d", "cluster", "list"),
     ("k3d", "kubeconfig", "get"),
@@ -57,6 +59,9 @@ class DockerLab(SandboxLab):
         (self.engine / "api.socket").write_text(str(apis / "sandbox" / "admin.sock"))
         (self.engine / "api.prefix").write_text(f"{self.root.name}-")
         self.bin.mkdir()
+        for program in NEEDED:
+            if path := shutil.which(program):
+                (self.bin / program).symlink_to(path)
         for tool in tools or TOOLS:
             self.install(tool)
 
@@ -69,9 +74,9 @@ class DockerLab(SandboxLab):
         (self.bin / tool).chmod(0o755)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """With our tools first, and none of the machine's; the package is the one beside these tests."""
+        """With our tools and none of the machine's; the package is the one beside these tests."""
         found = super().environment(**more)
-        found["PATH"] = f"{self.bin}{os.pathsep}{found['PATH']}"
+        found["PATH"] = str(self.bin)
         found["PYTHONPATH"] = f"{ROOT}{os.pathsep}{found['PYTHONPATH']}"
         return found
 

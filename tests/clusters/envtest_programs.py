@@ -122,6 +122,7 @@ def main(program: str) -> None:
         version = behaviour.get("version", VERSION)
         print(f"Kubernetes v{version}" if program != "etcd" else "etcd Version: 3.5.16\nGit SHA: f20bbad")
         sys.exit(0)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as a Go program does that cannot write its log any more
     print(f"{program} starts", file=sys.stderr, flush=True)
     if behaviour.get("ignores_term"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

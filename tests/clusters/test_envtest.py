@@ -215,6 +215,38 @@ def test_a_cluster_whose_record_was_lost_is_taken_over_as_it_is(plane: EnvtestLa
     assert plane.plan() == {}
 
 
+def test_a_stopped_cluster_whose_record_was_lost_is_started_with_its_data(plane: EnvtestLab) -> None:
+    plane.write("dev.yaml", envtest())
+    plane.apply()
+    plane.put_by_hand()
+    plane.write_sql("DELETE FROM clusters")
+    plane.kill_all()
+    plane.behave(etcd={"dies": "no space left on device"})
+    assert "no space left on device" in plane.apply(code=1)
+    assert plane.row("dev") is not None
+    plane.behave()
+    plane.apply()
+    assert plane.has_by_hand()
+    assert plane.plan() == {}
+
+
+def test_it_stands_still_as_long_as_the_spec_says_so(plane: EnvtestLab) -> None:
+    plane.write("dev.yaml", envtest())
+    plane.apply()
+    plane.put_by_hand()
+    before = plane.recorded()
+    plane.write("dev.yaml", envtest(running=False))
+    plane.apply()
+    assert plane.components() == {}
+    assert plane.recorded() == before
+    assert plane.plan() == {}
+    plane.write("dev.yaml", envtest())
+    plane.apply()
+    assert set(plane.components()) == set(PROGRAMS)
+    assert plane.has_by_hand()
+    assert plane.plan() == {}
+
+
 def test_drift_inside_is_put_right(plane: EnvtestLab) -> None:
     plane.write("dev.yaml", envtest(manifests=[MOTD]))
     plane.apply()

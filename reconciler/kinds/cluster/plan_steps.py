@@ -99,6 +99,8 @@ def _update(change: Change) -> Sequence[Step]:
     needed = {RECORD.name, VERIFY.name}
     for entry in change.diffs:
         needed |= _needed_by(entry.path, change.before, spec)
+    if START.name in needed and "role" not in change.before:  # its record was lost
+        needed.add(RESERVE.name)
     if RESERVE.name in needed:  # which reserves ports as well
         needed.discard(PORTS.name)
     if not spec.running and START.name not in needed and CREATE.name not in needed:

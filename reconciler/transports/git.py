@@ -85,7 +85,8 @@ class Mirror:
         """
         self._access.check(self.place)
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self._folder.parent, self._folder):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise UsageError("NoMirror", f"{self._folder} cannot be made: {error.strerror}") from error
         with self._alone():

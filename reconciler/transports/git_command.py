@@ -17,7 +17,8 @@ from reconciler.errors import DeadlineError, ReconcilerError, TerminalError, Tra
 from reconciler.transports.git_place import GitPlace
 from reconciler.transports.process import Completed, ProcessRunner, last_lines
 
-LONGEST_LISTING = 64_000_000
+LONGEST_LISTING = 32_000_000
+"""Bytes of a tree's listing: some 300,000 files below the folder of specs."""
 _BLOCK = 512
 _TOO_LARGE = -25  # SIGXFSZ
 _SAYS_NOTHING = (

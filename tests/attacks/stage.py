@@ -98,10 +98,17 @@ class Stage(Place):
             **self.more,
         }
 
+    def git_daemon(self, url: str) -> Daemon:
+        """A daemon that follows the branch main of a repository."""
+        return self._daemon("daemon", "--git", url)
+
     def daemon(self, *arguments: str, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()) -> Daemon:
         """A daemon on the specs that has loaded them."""
+        return self._daemon(*options, "daemon", str(self.specs), *arguments, env=env)
+
+    def _daemon(self, *arguments: str, env: Mapping[str, str] | None = None) -> Daemon:
         output = self.root / f"daemon-{len(self.daemons)}.txt"
-        command = [sys.executable, "-m", "reconciler.cli.main", *options, "daemon", str(self.specs), *arguments]
+        command = [sys.executable, "-m", "reconciler.cli.main", *arguments]
         with output.open("wb") as stream:
             process = subprocess.Popen(
                 command, env={**self.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def _findings(session: Session) -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("ok", "reconciler", f"{__version__} on Python {python}, home {session.settings.home}")
     yield from _tools()
+    yield from _control_planes(session)
     yield from _disk(Path(session.settings.home))
     try:
         with session.database() as database:
@@ -114,6 +116,22 @@ def _disk(home: Path) -> Iterator[Finding]:
         yield Finding("warning", "disk", message, "make room: clusters evict pods from 90 % on")
     else:
         yield Finding("ok", "disk", message)
+
+
+def _control_planes(session: Session) -> Iterator[Finding]:
+    """The programs of provider envtest, which lie in a folder of their own as a rule."""
+    from reconciler.kinds.cluster.envtest import binaries  # noqa: PLC0415 - only when called
+
+    try:
+        found = binaries.find(session.settings.kinds.get("Cluster", {}), os.environ)
+    except ReconcilerError as error:
+        message, _, remedy = error.message.partition("\n")
+        yield Finding("note", "envtest", message, f"if you need it for clusters of envtest, {remedy}")
+        return
+    yield Finding("ok", "envtest", f"{', '.join(found.values())}; its clusters run no workloads")
+    if binaries.CONTROLLERS not in found:
+        message = f"{binaries.CONTROLLERS} is not beside {found[binaries.API_SERVER]}, so no controller runs"
+        yield Finding("note", "envtest", message, "put the one of the same release there if you need it")
 
 
 def _integrity(database: Database) -> Iterator[Finding]:

@@ -43,9 +43,9 @@ class EnvtestLab(SandboxLab):
         given.pop("KUBEBUILDER_ASSETS", None)
         return {**given, **({"KUBEBUILDER_ASSETS": str(self.programs)} if self.programs else {}), **more}
 
-    def apply(self, *arguments: object, code: int | None = 0, **environment: str) -> str:
+    def apply(self, *arguments: object, code: int | None = 0, timeout: float = 90.0, **environment: str) -> str:
         """`SandboxLab.apply`, with variables of the environment."""
-        done = self.run("apply", self.specs, "--yes", *arguments, **environment)
+        done = self.run("apply", self.specs, "--yes", *arguments, timeout=timeout, **environment)
         assert code is None or done.code == code, f"exit {done.code}, not {code}\n{done.text}"
         assert "Traceback" not in done.text, done.text
         return done.text

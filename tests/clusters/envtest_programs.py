@@ -10,6 +10,7 @@ misbehaves stands in `$HOME/behave.json`: {program: {dies | never_ready | slow |
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import fcntl
 import http.client
@@ -201,7 +202,7 @@ def _serve(port: int, context: ssl.SSLContext, answers: Mapping[str, str], *, re
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = answers.get(self.path, "404 page not found")
-            self.send_response(200 if self.path in answers and ready else 503)
+            self.send_response(404 if self.path not in answers else 200 if ready else 503)
             self.end_headers()
             self.wfile.write(body.encode())
 
@@ -239,19 +240,36 @@ def _etcd(flags: Mapping[str, str], behaviour: Mapping[str, Any]) -> None:
         _serve(client.port or 0, context, answers, ready=not behaviour.get("never_ready"))
 
 
-def _ask_etcd(flags: Mapping[str, str], path: str) -> str:
+def _ask_etcd(flags: Mapping[str, str], method: str, path: str, body: Any = None) -> tuple[int, str]:
     place = urlsplit(flags["etcd-servers"])
     context = ssl.create_default_context(cafile=flags["etcd-cafile"])
     context.load_cert_chain(flags["etcd-certfile"], flags["etcd-keyfile"])
     connection = http.client.HTTPSConnection(place.hostname or "", place.port, timeout=5, context=context)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()
-        said = answer.read().decode()
-        assert answer.status == 200, said
-        return said
+        return answer.status, answer.read().decode()
     finally:
         connection.close()
+
+
+def _storage_folder(flags: Mapping[str, str]) -> Path:
+    """Where objects are kept: in the data folder of our etcd; with a real one, where a key that it keeps says."""
+    status, said = _ask_etcd(flags, "GET", "/where")
+    if status == 200:
+        return Path(said)
+    assert status == 404, said
+    key = base64.b64encode(b"/registry/where").decode()
+    status, said = _ask_etcd(flags, "POST", "/v3/kv/range", {"key": key})
+    assert status == 200, said
+    for pair in json.loads(said).get("kvs", ()):
+        return Path(base64.b64decode(pair["value"]).decode())
+    folder = Path(os.environ["HOME"]) / f"registry-{uuid.uuid4()}"
+    folder.mkdir()
+    value = base64.b64encode(str(folder).encode()).decode()
+    status, said = _ask_etcd(flags, "POST", "/v3/kv/put", {"key": key, "value": value})
+    assert status == 200, said
+    return folder
 
 
 def _check_api_flags(flags: Mapping[str, str]) -> list[list[str]]:
@@ -289,7 +307,7 @@ def _api_server(flags: Mapping[str, str], behaviour: Mapping[str, Any]) -> None:
     give_up = time.monotonic() + 20
     while True:
         try:
-            where = Path(_ask_etcd(flags, "/where"))
+            where = _storage_folder(flags)
             break
         except (OSError, AssertionError) as error:
             if time.monotonic() > give_up:
@@ -359,10 +377,9 @@ class _Front:
 
     async def _reaches_etcd(self) -> bool:
         try:
-            await asyncio.to_thread(_ask_etcd, self._flags, "/health")
-        except (OSError, AssertionError, http.client.HTTPException):
+            return (await asyncio.to_thread(_ask_etcd, self._flags, "GET", "/health"))[0] == 200
+        except (OSError, http.client.HTTPException):
             return False
-        return True
 
 
 def _controllers(flags: Mapping[str, str], behaviour: Mapping[str, Any]) -> None:

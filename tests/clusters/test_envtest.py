@@ -187,6 +187,19 @@ def test_a_missing_program_is_named_with_how_to_get_it(plane: EnvtestLab, there:
     assert plane.left() == []
 
 
+def test_doctor_names_what_is_missing_and_what_is_there(plane: EnvtestLab, envtest_programs: Path) -> None:
+    there = plane.run("doctor").text
+    for program in PROGRAMS:
+        assert str(envtest_programs / program) in there
+    assert "its clusters run no workloads" in there
+    plane.programs = install(plane.root / "two", ["etcd", "kube-apiserver"])
+    assert "kube-controller-manager is not beside" in plane.run("doctor").text
+    plane.programs = install(plane.root / "one", ["etcd"])
+    missing = plane.run("doctor", PATH="/usr/sbin:/sbin").text
+    assert f"kube-apiserver is missing: looked in {plane.programs} (named by KUBEBUILDER_ASSETS) and on PATH" in missing
+    assert "setup-envtest use -p path" in missing
+
+
 def test_programs_are_found_on_path_and_by_the_setting_and_kept(plane: EnvtestLab, envtest_programs: Path) -> None:
     """Whoever starts it again, a daemon for example, need not know where the programs are."""
     plane.programs = None

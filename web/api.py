@@ -1,4 +1,4 @@
-"""The JSON twins of the pages, under `/api/v2/`. Shapes and errors are described in API.md beside this file."""
+"""The JSON twins of the pages, under `/api/v2/`: reads. Shapes and errors are described in API.md beside this file."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ _ENDPOINTS = {
     "/events": "events, oldest first: after, limit; with before= newest first",
     "/graph": "who needs whom",
     "/problems": "what is wrong with documents and sources",
+    "/clusters": "clusters; POST creates one",
+    "/clusters/<name>": "one cluster; DELETE deletes it",
+    "/clusters/<name>/status": "how it stands, with its newest task",
+    "/tasks": "what was asked for, newest first: resource, limit, before",
+    "/tasks/<task_id>": "one task with its progress",
 }
 
 

@@ -16,23 +16,28 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route
 
 from reconciler.store.database import Database
+from web.admission import Admission
 from web.app import create_flask_app
 from web.live import Live
 from web.security import Guard
 from web.settings import PageSettings
+from web.writing import Writer
 
 
 def create_asgi_app(
-    database: Database, settings: PageSettings | None = None, routes: Iterable[BaseRoute] = ()
+    database: Database,
+    settings: PageSettings | None = None,
+    routes: Iterable[BaseRoute] = (),
+    writing: tuple[Writer, Admission] | None = None,
 ) -> Starlette:
-    """The whole page over an open database. routes: answered before ours, e.g. `/healthz`.
+    """The whole page over an open database. routes: answered before ours, e.g. `/healthz`. writing: see `app`.
 
     `app.state.live` holds the open streams: `server.serve` ends them when it stops.
     """
     chosen = settings or PageSettings()
     live = Live(database, chosen)
     # Any: a2wsgi describes environ and scope more narrowly than Flask and Starlette do
-    pages: Any = create_flask_app(database, chosen)
+    pages: Any = create_flask_app(database, chosen, writing)
     flask: Any = WSGIMiddleware(pages, workers=chosen.workers)
 
     @asynccontextmanager

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, abort, request
 from sqlalchemy import Connection
 
 from reconciler.model.resource import ResourceRef
 from reconciler.store import views
+from web.answers import writer
 from web.drawing import draw
+from web.gate import session
 from web.listing import listing
+from web.permitted import permitted
 from web.reading import reading, render, whole_number
 
 blueprint = Blueprint("pages", __name__)
@@ -49,7 +54,9 @@ def resource(kind: str, name: str) -> str:
             step.id: _tail(connection, step.id) for step in (history[0].steps if history else ()) if step.log_chunks
         }
         events = views.list_events(connection, limit=30, ref=ref)
-        values = {"ref": ref, "detail": detail, "history": history, "logs": logs, "events": events}
+        values: dict[str, Any] = {"ref": ref, "detail": detail, "history": history, "logs": logs, "events": events}
+        if detail is not None and session() is not None:
+            values["permitted"] = permitted(writer().runtime, connection, detail)
         return render(connection, "resource.html", **values)
 
 
@@ -79,6 +86,17 @@ def log(step_id: int) -> Response:
     if not chunks:
         abort(404, f"Step {step_id} logged nothing, or is not there.")
     return Response("".join(chunk.text for chunk in chunks), mimetype="text/plain")
+
+
+@blueprint.get("/tasks/<int:task_id>")
+def task(task_id: int) -> str:
+    """What became of something that was asked for."""
+    with reading() as connection:
+        found = views.task(connection, task_id) if task_id < 2**62 else None
+        if found is None:
+            abort(404, f"There is no task {task_id}.")
+        is_there = views.resource_detail(connection, found.ref) is not None
+        return render(connection, "task.html", task=found, is_there=is_there)
 
 
 @blueprint.get("/activity")

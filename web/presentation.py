@@ -56,6 +56,8 @@ _OTHER_FACES: Mapping[str, Face] = {
     "succeeded": Face("check", "✓", "Succeeded", "good"),
     "True": Face("check", "✓", "True", "good"),
     "normal": Face("circle", "○", "Normal", "calm"),
+    "pending": Face("dots", "…", "Pending", "busy"),
+    "superseded": Face("dots", "…", "Superseded", "calm"),
     "skipped": Face("dots", "…", "Skipped", "calm"),
     "running": Face("arrows", "↻", "Running", "busy"),
     "open": Face("arrows", "↻", "Running", "busy"),

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.apply_commands import Application
+from reconciler.cli.completing import complete_ref
 from reconciler.cli.plan_commands import Ask, look
 from reconciler.cli.render import plain
 from reconciler.cli.session import NotConfirmed, Session
-from reconciler.errors import BlockedError, UsageError, WaitingError
+from reconciler.errors import UsageError, WaitingError
 from reconciler.model.duration import parse_duration
 from reconciler.model.resource import API_VERSION, ResourceRef
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
-    from reconciler.store.database import Database
 
 POLL = 0.1
 
@@ -46,17 +43,14 @@ def create(session: Session, /, kind: str, name: str, **given: Any) -> int:
     Example:
       reconciler create cluster dev --set agents=2
     """
-    from reconciler.store import resources  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import desired  # noqa: PLC0415 - sqlalchemy, only when called
 
     with session.engine("create") as (runtime, reconciler):
         document = _document(runtime, kind, name, given)
         ref = ResourceRef(document["kind"], name)
-        resource = _checked(runtime, document)
+        draft = desired.drafted(runtime, document)
         with runtime.database.write() as connection:
-            owner = resources.owner_of(connection, ref)
-            if owner is not None:
-                raise BlockedError("AlreadyExists", f"{ref} exists already, owned by {owner}")
-            resources.put_document(runtime.database, connection, resource, document, runtime.recording())
+            desired.create(runtime, connection, draft, _actor())
         click.echo(f"{ref}: desired state written")
         if not given["now"]:
             return 0
@@ -66,7 +60,7 @@ def create(session: Session, /, kind: str, name: str, **given: Any) -> int:
 
 
 @click.command(short_help="Delete a resource that the store owns, or prune one that vanished.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--apply/--no-apply", "now", default=True, help="Carry it out now, or leave that to the daemon.")
 @click.pass_obj
@@ -77,32 +71,17 @@ def delete(session: Session, ref: str, yes: bool, now: bool) -> int:
     Example:
       reconciler delete Cluster/dev
     """
-    from reconciler.store import resources  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import desired  # noqa: PLC0415 - sqlalchemy, only when called
 
     key = ResourceRef.parse(ref)
     with session.engine("delete") as (runtime, reconciler):
         with runtime.database.read() as connection:
-            record = resources.load_records(connection, [key]).get(key)
-            document = resources.documents(connection).get(key)
-        if record is None:
-            raise UsageError("NoSuchResource", f"there is no {key}")
-        if record.protected or record.resource.lifecycle.deletion == "protect":
-            raise BlockedError(
-                "Protected", f"{key} is protected: set lifecycle.deletion to delete and apply that first"
-            )
-        if document is None and not record.vanished:
-            owner = record.resource.source
-            raise BlockedError(
-                "OwnedByFile", f"{key} is written in {owner}: delete it there, or set lifecycle.state: absent"
-            )
+            is_wanted = desired.check_deletable(runtime, connection, key)
         if not yes:
             _ask(f"Delete {key}?")
-        if document is not None:
-            document.setdefault("lifecycle", {})["state"] = "absent"
+        if is_wanted:
             with runtime.database.write() as connection:
-                resources.put_document(
-                    runtime.database, connection, _checked(runtime, document), document, runtime.recording()
-                )
+                desired.withdraw(runtime, connection, key, _actor())
         if not now:
             click.echo(f"{key}: to be deleted")
             return 0
@@ -122,22 +101,23 @@ def approve(session: Session, what: str) -> int:
     Example:
       reconciler approve Cluster/prod
     """
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import requests  # noqa: PLC0415 - sqlalchemy, only when called
 
-    with session.database() as database:
-        allowed = _of_plan_file(Path(what)) if what.endswith(".json") else [_pending(database, ResourceRef.parse(what))]
-        with database.write() as connection:
-            for ref, fingerprint in allowed:
-                statuses.approve(database, connection, ref, fingerprint, _actor())
-                statuses.request(connection, ref, uuid.uuid4().hex)
-                _tell(database, connection, ref, "Approved", f"change {fingerprint[:12]} approved")
+    with session.database() as database, database.write() as connection:
+        if what.endswith(".json"):
+            allowed = _of_plan_file(Path(what))
+        else:
+            key = ResourceRef.parse(what)
+            allowed = [(key, requests.pending_change(connection, key))]
+        for ref, fingerprint in allowed:
+            requests.approve(database, connection, ref, fingerprint, _actor())
     for ref, _ in allowed:
         click.echo(f"{ref}: approved")
     return 0
 
 
 @click.command(short_help="Leave a resource alone for a while.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("--reason", required=True, help="Why, for whoever finds it.")
 @click.option(
     "--until", metavar="TIME|DURATION", help="When it should end: 2h, or 2030-01-31T08:00. It warns from then on."
@@ -150,21 +130,18 @@ def suspend(session: Session, ref: str, reason: str, until: str | None) -> int:
     Example:
       reconciler suspend Cluster/dev --reason "debugging the ingress" --until 2h
     """
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import requests  # noqa: PLC0415 - sqlalchemy, only when called
 
     key = ResourceRef.parse(ref)
-    with _existing(session, key) as database, database.write() as connection:
-        now = database.now(connection)
-        end = _moment(until, now) if until else None
-        statuses.suspend(connection, key, reason[:512], _actor(), (now, end))
-        _tell(database, connection, key, "Suspended", reason)
-        statuses.request(connection, key, uuid.uuid4().hex)
+    with session.database() as database, database.write() as connection:
+        end = requests.moment(until, database.now(connection)) if until else None
+        requests.suspend(database, connection, key, _actor(), (reason, end))
     click.echo(f"{key}: suspended")
     return 0
 
 
 @click.command(short_help="End a suspension.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.pass_obj
 def resume(session: Session, ref: str) -> int:
     """Look after a resource again.
@@ -173,20 +150,17 @@ def resume(session: Session, ref: str) -> int:
     Example:
       reconciler resume Cluster/dev
     """
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import requests  # noqa: PLC0415 - sqlalchemy, only when called
 
     key = ResourceRef.parse(ref)
-    with _existing(session, key) as database, database.write() as connection:
-        if not statuses.resume(connection, key):
-            raise UsageError("NotSuspended", f"{key} is not suspended by hand")
-        _tell(database, connection, key, "Resumed", "resumed")
-        statuses.request(connection, key, uuid.uuid4().hex)
+    with session.database() as database, database.write() as connection:
+        requests.resume(database, connection, key, _actor())
     click.echo(f"{key}: resumed")
     return 0
 
 
 @click.command(short_help="Look at a resource now and wait until that was done.")
-@click.argument("ref", metavar="KIND/NAME")
+@click.argument("ref", metavar="KIND/NAME", shell_complete=complete_ref)
 @click.option("--timeout", default="2m", metavar="DURATION", help="How long to wait.")
 @click.pass_obj
 def reconcile(session: Session, ref: str, timeout: str) -> int:
@@ -196,20 +170,18 @@ def reconcile(session: Session, ref: str, timeout: str) -> int:
     Example:
       reconciler reconcile Cluster/dev
     """
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.engine import requests  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.store import statuses  # noqa: PLC0415
     from reconciler.store.views import daemon_view  # noqa: PLC0415
 
     key = ResourceRef.parse(ref)
-    token = uuid.uuid4().hex
     until = time.monotonic() + _seconds(timeout)
-    with _existing(session, key) as database:
+    with session.database() as database:
         with database.write() as connection:
-            if statuses.load(connection, [key])[key].suspend is not None:
-                raise BlockedError("Suspended", f"{key} is suspended: reconciler resume {key}")
+            token = requests.look(connection, key)
             daemon = daemon_view(connection)
-            if daemon.state != "alive":
+            if daemon.state != "alive":  # nothing of this transaction is stored then
                 raise UsageError("NoDaemon", f"no daemon runs ({daemon.state}): use `reconciler apply --limit {key}`")
-            statuses.request(connection, key, token)
         while time.monotonic() < until:
             with database.read() as connection:
                 status = statuses.load(connection, [key]).get(key)
@@ -232,18 +204,6 @@ def _ask(question: str) -> None:
         raise UsageError("NotConfirmed", "nobody can be asked here: use --yes")
     if not click.confirm(question, default=False):
         raise NotConfirmed
-
-
-@contextmanager
-def _existing(session: Session, ref: ResourceRef) -> Iterator[Database]:
-    """The store, once it is certain that it knows the resource."""
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
-
-    with session.database() as database:
-        with database.read() as connection:
-            if ref not in statuses.load(connection, [ref]):
-                raise UsageError("NoSuchResource", f"there is no {ref}")
-        yield database
 
 
 def _document(runtime: Runtime, kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -280,25 +240,6 @@ def _document(runtime: Runtime, kind: str, name: str, given: dict[str, Any]) -> 
     return {**document, "spec": spec}
 
 
-def _checked(runtime: Runtime, document: dict[str, Any]) -> Any:
-    from reconciler.loading.loader import resource_from_document  # noqa: PLC0415 - the loader, only when called
-    from reconciler.store.resources import API_OWNER  # noqa: PLC0415
-
-    return resource_from_document(document, runtime.kinds, runtime.load_options(), API_OWNER)
-
-
-def _pending(database: Database, ref: ResourceRef) -> tuple[ResourceRef, str]:
-    from reconciler.store import statuses  # noqa: PLC0415 - sqlalchemy, only when called
-
-    with database.read() as connection:
-        status = statuses.load(connection, [ref]).get(ref)
-    if status is None:
-        raise UsageError("NoSuchResource", f"there is no {ref}")
-    if status.pending is None:
-        raise UsageError("NothingPending", f"{ref} waits for no approval; plan or let the daemon look first")
-    return ref, str(status.pending["fingerprint"])
-
-
 def _of_plan_file(path: Path) -> Sequence[tuple[ResourceRef, str]]:
     from reconciler.engine.plan_format import read_file  # noqa: PLC0415 - only for a plan file
     from reconciler.engine.status import PENDING_REASONS  # noqa: PLC0415
@@ -313,12 +254,6 @@ def _of_plan_file(path: Path) -> Sequence[tuple[ResourceRef, str]]:
     return waiting
 
 
-def _tell(database: Database, connection: Any, ref: ResourceRef, reason: str, message: str) -> None:
-    from reconciler.store import events  # noqa: PLC0415 - sqlalchemy, only when called
-
-    events.add(connection, database.now(connection), [events.Event("normal", reason, message, ref, _actor())])
-
-
 def _actor() -> str:
     from reconciler.store.leases import actor_name  # noqa: PLC0415 - sqlalchemy, only when called
 
@@ -330,17 +265,3 @@ def _seconds(text: str) -> float:
         return parse_duration(text)
     except ValueError as error:
         raise UsageError("BadDuration", str(error)) from error
-
-
-def _moment(text: str, now: float) -> float:
-    """A time or a duration from now. Raises UsageError for one that is over."""
-    try:
-        moment = now + parse_duration(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text).astimezone().timestamp()
-        except ValueError as error:
-            raise UsageError("BadTime", f"--until {text}: write a duration such as 2h, or 2030-01-31T08:00") from error
-    if moment <= now:
-        raise UsageError("BadTime", f"--until {text} is over already")
-    return moment

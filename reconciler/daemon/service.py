@@ -153,33 +153,38 @@ class Service:
 
     def _serve(self) -> Served:
         from reconciler.daemon.health import health_routes  # noqa: PLC0415 - starlette, only where a page is served
+        from reconciler.loading.settings import api_token  # noqa: PLC0415
+        from web.admission import Admission  # noqa: PLC0415
         from web.asgi import create_asgi_app  # noqa: PLC0415
         from web.server import serve  # noqa: PLC0415
         from web.settings import PageSettings  # noqa: PLC0415
         from web.webhook import webhook_routes  # noqa: PLC0415
+        from web.writing import Writer  # noqa: PLC0415
 
         web = self._runtime.settings.web
         routes = health_routes(lambda: self._resync.beat, self._why_not_ready, self._metrics)
         routes += webhook_routes(self._webhook_secret, self._fetcher.request)
-        app = create_asgi_app(self._runtime.database, PageSettings(host=web.host), routes)
+        page = PageSettings(host=web.host, allowed_hosts=web.allowed_hosts)
+        writing = (Writer(self._runtime), Admission(api_token(self._runtime.home)))
+        app = create_asgi_app(self._runtime.database, page, routes, writing)
         return serve(app, web.host, web.port, self._page_stop)
 
     def _why_not_ready(self) -> str:
+        if not self._fetcher.tried.is_set():
+            return "the specs were not fetched yet"
         return "" if self._reloader.loaded.is_set() else "the specs were not loaded yet"
+
+    def _webhook_secret(self) -> str:
+        path = self._runtime.settings.git.webhook_secret_file
+        return read_private(path).strip() if path is not None and self._fetcher.fetches else ""
 
     def _watcher(self) -> Watcher | None:
         if not isinstance(self._specs, Path):
             return None
         settings = self._runtime.settings
         return Watcher(self._specs, self._reloader.request, settings.debounce, settings.debounce_max)
-        if not self._fetcher.tried.is_set():
-            return "the specs were not fetched yet"
 
     @contextmanager
-    def _webhook_secret(self) -> str:
-        path = self._runtime.settings.git.webhook_secret_file
-        return read_private(path).strip() if path is not None and self._fetcher.fetches else ""
-
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT stop, SIGHUP loads again. Only in the main thread, as Python wants it."""
         if threading.current_thread() is not threading.main_thread():

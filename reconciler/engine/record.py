@@ -11,12 +11,14 @@ from sqlalchemy import Connection
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.status import Outcome, status_update
 from reconciler.model.plan import Action, Change
-from reconciler.model.resource import ResourceRef, State
+from reconciler.model.resource import RECORD_OWNER, ResourceRef, State
 from reconciler.model.result import Result
 from reconciler.planning.diff import owned
 from reconciler.store import events, journal, resources, statuses
 from reconciler.store.leases import Lease
 from reconciler.store.statuses import Status, StatusUpdate
+
+_API = resources.API_OWNER
 
 
 def record_result(
@@ -57,6 +59,7 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
         now = runtime.database.now(connection)
     quiet: list[ResourceRef] = []
     moved: list[StatusUpdate] = []
+    gone = [outcome.change for outcome in found.values() if _is_gone(outcome.change)]
     for ref, outcome in found.items():
         before = previous.get(ref)
         update = status_update(before, outcome, now)
@@ -72,6 +75,7 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
     with runtime.writing() as connection:
         statuses.mark_checked(connection, quiet, now)
         statuses.write(connection, moved, now)
+        _forget_withdrawn(connection, gone)
         actor = runtime.owner.holder
         events.add(
             connection, now, (event for one in moved for event in transitions(previous.get(one.ref), one, actor))
@@ -128,6 +132,27 @@ def _same(before: Status, update: StatusUpdate) -> bool:
     )
 
 
+def _is_gone(change: Change) -> bool:
+    """Nothing of it is there, and nothing is to be."""
+    is_settled = change.action is Action.NOOP and change.obstacle is None
+    return is_settled and change.resource.lifecycle.state == "absent" and change.resource.source.owner == _API
+
+
+def _forget_withdrawn(connection: Connection, gone: Iterable[Change]) -> None:
+    """What was withdrawn before anything of it was made has nothing to be deleted, and leaves the store all the same.
+
+    Only as long as that was the last word: it may be wanted again by now.
+    """
+    generations = {change.ref: change.resource.generation for change in gone}
+    if not generations:
+        return
+    for ref, record in resources.load_records(connection, generations).items():
+        is_last = record.resource.generation == generations[ref] and record.resource.source.owner == _API
+        if is_last and not record.touched and not record.vanished:
+            resources.forget(connection, ref)
+            statuses.drop_approvals(connection, ref)
+
+
 def _is_over(connection: Connection, result: Result) -> bool:
     """What nobody wants any more and is verified to be gone leaves the store."""
     if result.change.action is not Action.DELETE or result.verdict != "changed":
@@ -135,7 +160,8 @@ def _is_over(connection: Connection, result: Result) -> bool:
     record = resources.load_records(connection, [result.change.ref]).get(result.change.ref)
     if record is None:
         return False
-    withdrawn = record.resource.source.owner == resources.API_OWNER and record.resource.lifecycle.state == "absent"
+    is_stored = record.resource.source.owner in (resources.API_OWNER, RECORD_OWNER)
+    withdrawn = is_stored and record.resource.lifecycle.state == "absent"
     return record.vanished or withdrawn
 
 

@@ -1,4 +1,4 @@
-"""The home: where it is, that only we can reach it, and the key under which secrets are recognised.
+"""The home: where it is, that only we can reach it, the key under which secrets are recognised, the API's token.
 
 Used through `settings` by every command that keeps something.
 """
@@ -6,6 +6,7 @@ Used through `settings` by every command that keeps something.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from reconciler.errors import UsageError
 
 _KEY_FILE = "digest.key"
 _KEY_BYTES = 32
+_TOKEN_LENGTH = 43  # 32 bytes in URL-safe base64
+TOKEN_FILE = "api-token"  # noqa: S105 - where it lies, not what it is
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -79,19 +82,36 @@ def digest_key(home: Path) -> bytes:
     path = home / _KEY_FILE
     try:
         if not path.exists():
-            _make_key(path)
+            _make_file(path, os.urandom(_KEY_BYTES))
         return _read_key(path)
     except OSError as error:
         raise UsageError("NoDigestKey", f"{path} cannot be read or made: {error.strerror}") from error
 
 
-def _make_key(path: Path) -> None:
-    """Put a new key in place whole or not at all; whoever comes second keeps the first one's."""
+def api_token(home: Path) -> str:
+    """The token of the write API: 256 random bits as text, made at the first call, the same for every process.
+
+    Remove the file and start again for a new one. Raises UsageError when others can read it or it is damaged.
+    """
+    path = home / TOKEN_FILE
+    try:
+        if not path.exists():
+            _make_file(path, secrets.token_urlsafe(_KEY_BYTES).encode() + b"\n")
+        token = _read_private(path, _TOKEN_LENGTH + 2).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise UsageError("NoApiToken", f"{path} cannot be read or made: {error.strerror}") from error
+    if len(token) < _TOKEN_LENGTH or not token.isprintable():
+        raise UsageError("NoApiToken", f"{path} is damaged: remove it, and a new one is made at the next start")
+    return token
+
+
+def _make_file(path: Path, content: bytes) -> None:
+    """Put a new secret in place whole or not at all; whoever comes second keeps the first one's."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(_KEY_BYTES))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -108,12 +128,18 @@ def _make_key(path: Path) -> None:
 
 
 def _read_key(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        key = file.read(_KEY_BYTES + 1) if stat.S_ISREG(mode) else b""
-    if stat.S_IMODE(mode) & 0o077:
-        raise UsageError("Unsafe", f"{path} can be read by others; secrets may be guessed: remove it or chmod 600 it")
+    key = _read_private(path, _KEY_BYTES + 1)
     if len(key) != _KEY_BYTES:
         raise UsageError("NoDigestKey", f"{path} is damaged: it should hold {_KEY_BYTES} bytes")
     return key
+
+
+def _read_private(path: Path, most: int) -> bytes:
+    """At most `most` bytes of a regular file that nobody else can read. Raises UsageError for one that they can."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        content = file.read(most) if stat.S_ISREG(mode) else b""
+    if stat.S_IMODE(mode) & 0o077:
+        raise UsageError("Unsafe", f"{path} can be read by others; secrets may be guessed: remove it or chmod 600 it")
+    return content

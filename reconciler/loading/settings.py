@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import UsageError
-from reconciler.loading.home import absolute, check_writable_by_us_only, default_home, digest_key, make_home
+from reconciler.loading.home import absolute, api_token, check_writable_by_us_only, default_home, digest_key, make_home
 from reconciler.loading.settings_keys import (
     KEYS,
     SECTIONS,
@@ -37,6 +37,7 @@ __all__ = [
     "SecretSettings",
     "Settings",
     "Web",
+    "api_token",
     "describe_settings",
     "digest_key",
     "ensure_home",

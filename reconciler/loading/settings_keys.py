@@ -106,6 +106,9 @@ class Web:
 
     host: str = _setting("text", "127.0.0.1", "Address that the page listens on.")
     port: int = _setting("integer", 8080, "Port of the page; 0 takes a free one.", Limits(0, 65535))
+    allowed_hosts: tuple[str, ...] = _setting(
+        "list", (), "Further host names under which browsers and clients may ask for the page and the API."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,6 @@ class SecretSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Kubeconfig:
-    """What a kubeconfig may do beside naming a server and credentials."""
 @dataclass(frozen=True, slots=True)
 class Git:
     """Specs in a git repository, instead of a folder. Nothing of git's own configuration is read."""
@@ -155,6 +155,9 @@ class Git:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """What a kubeconfig may do beside naming a server and credentials."""
 
     allow_exec: bool = _setting("boolean", False, "Let a kubeconfig run programs (`exec`, `auth-provider`).")
     allow_proxy: bool = _setting("boolean", False, "Let a kubeconfig send everything through a proxy.")
@@ -197,19 +200,19 @@ class Settings:
     kinds: Mapping[str, Mapping[str, Any]] = _setting("tree", {}, "Settings that a kind itself defines, by kind.")
     plugins: tuple[str, ...] = _setting("list", (), "Python modules that provide further kinds.")
     kubeconfig: Kubeconfig = Kubeconfig()
+    git: Git = Git()
 
 
 SECTIONS: Mapping[str, type[Any]] = {
-    git: Git = Git()
     "backoff": Backoff,
     "web": Web,
     "log": Log,
     "secrets": SecretSettings,
     "kubeconfig": Kubeconfig,
+    "git": Git,
 }
 
 
-    "git": Git,
 def _keys(owner: type[Any], above: tuple[str, ...] = ()) -> Iterator[Key]:
     for one in dataclasses.fields(owner):
         attribute = (*above, one.name)

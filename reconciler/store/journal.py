@@ -101,6 +101,7 @@ def start_change(lease: Lease, run_id: int, change: Change) -> int:
             "diffs": json.dumps([[entry.path, entry.before, entry.after, entry.secret] for entry in change.diffs]),
             "fingerprint": change.fingerprint,
             "generation": change.resource.generation,
+            "weight": sum(step.weight for step in change.steps),
             "before_digest": digest(change.before),
             "after_digest": digest(change.after),
             "started_at": now,

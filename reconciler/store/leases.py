@@ -129,6 +129,12 @@ def acquire(database: Database, name: str, owner: Owner, ttl: float = TTL) -> Le
     return Lease(database, name, owner, epoch, ttl)
 
 
+def holder_of(connection: Connection, name: str) -> str:
+    """Who holds the lease called `name` now, for people; "" when nobody does."""
+    row = connection.execute(select(leases).where(leases.c.name == name, leases.c.owner != "")).one_or_none()
+    return "" if row is None or is_dead(row) else str(row.holder)
+
+
 def is_dead(row: Row[Any]) -> bool:
     """True only when it is proven: same boot, same pid namespace, and no such process any more."""
     return bool(row.boot_id == boot_id() and process_start(row.pid) != row.pid_start)

@@ -121,6 +121,7 @@ changes = Table(
     Column("diffs", LongText, nullable=False, default="[]"),
     Column("fingerprint", String(64), nullable=False, default=""),
     Column("generation", Integer, nullable=False, default=0),
+    Column("weight", Integer, nullable=False, default=0, doc="of all its planned steps, begun or not"),
     Column("before_digest", String(64), nullable=False, default="", doc="of the observed state that it started from"),
     Column("after_digest", String(64), nullable=False, default="", doc="of the desired state that it leads to"),
     Column("verdict", String(16), nullable=False, default="", doc="empty while it runs"),
@@ -215,6 +216,21 @@ approvals = Table(
     Column("actor", String(128), nullable=False),
     Column("at", Double, nullable=False),
 )
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("kind", KIND, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("action", String(16), nullable=False, doc="create, delete, start, stop, approve …"),
+    Column("generation", Integer, nullable=False, doc="of the desired state that it is about"),
+    Column("after_change", Serial, nullable=False, doc="the resource's newest change before it, 0 for none"),
+    Column("token", String(40), nullable=False, default="", doc="the look that was requested with it"),
+    Column("actor", String(128), nullable=False),
+    Column("at", Double, nullable=False),
+)
+Index("ix_tasks_resource", tasks.c.kind, tasks.c.name, tasks.c.id)
 
 consumed_plans = Table(
     "consumed_plans",

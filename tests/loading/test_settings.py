@@ -82,6 +82,7 @@ EVERYTHING: dict[str, tuple[str, str, Any]] = {
     "backoff.max": ("2m", "2m", 120.0),
     "web.host": ("::1", "::1", "::1"),
     "web.port": ("0", "0", 0),
+    "web.allowedHosts": ("[a.example, b.example]", "a.example, b.example", ("a.example", "b.example")),
     "log.format": ("json", "json", "json"),
     "log.level": ("debug", "debug", "debug"),
     "secrets.env": ("[A_*, B]", "A_*, B", ("A_*", "B")),
@@ -92,7 +93,6 @@ EVERYTHING: dict[str, tuple[str, str, Any]] = {
     "kubeconfig.allowExec": ("true", "1", True),
     "kubeconfig.allowProxy": ("true", "yes", True),
     "kubeconfig.allowTokenFile": ("true", "true", True),
-}
     "git.url": ("https://g/a", "https://g/a", "https://g/a"),
     "git.branch": ("prod", "prod", "prod"),
     "git.path": ("a/b", "a/b", "a/b"),
@@ -107,6 +107,7 @@ EVERYTHING: dict[str, tuple[str, str, Any]] = {
     "git.webhookSecretFile": ("/w", "/w", Path("/w")),
     "git.env": ("[A]", "A", ("A",)),
     "git.files": ("[/a]", "/a", ("/a",)),
+}
 
 
 def value_of(settings: Settings, attribute: tuple[str, ...]) -> Any:

@@ -43,6 +43,7 @@ from reconciler.store.views.runs import (
     step_log,
 )
 from reconciler.store.views.standing import STANDINGS, WRONG, Standing
+from reconciler.store.views.tasks import TaskView, list_tasks, task
 
 __all__ = [
     "STANDINGS",
@@ -69,6 +70,7 @@ __all__ = [
     "StepView",
     "SuspensionView",
     "Tail",
+    "TaskView",
     "daemon_view",
     "dependency_graph",
     "history",
@@ -77,10 +79,12 @@ __all__ = [
     "list_resources",
     "list_runs",
     "list_sources",
+    "list_tasks",
     "overview",
     "read_cursor",
     "resource_detail",
     "run_detail",
     "running_steps",
     "step_log",
+    "task",
 ]

@@ -180,6 +180,13 @@ def resource_detail(connection: Connection, ref: ResourceRef) -> ResourceDetail 
     )
 
 
+def view_and_handled(connection: Connection, ref: ResourceRef) -> tuple[ResourceView, str] | None:
+    """One resource as it is listed, and the token of the last `reconcile` that was answered. None: not there."""
+    chosen = _listed(now_of(connection)).add_columns(statuses.c.handled_at)
+    row = connection.execute(chosen.where(resources.c.kind == ref.kind, resources.c.name == ref.name)).one_or_none()
+    return None if row is None else (view_of(row), row.handled_at or "")
+
+
 def view_of(row: Sequence[Any]) -> ResourceView:
     """A row of `_listed`, whatever columns follow, as a view.
 

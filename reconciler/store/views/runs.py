@@ -140,6 +140,14 @@ def history(connection: Connection, ref: ResourceRef, limit: int = 20) -> list[C
     return _change_views(connection, connection.execute(chosen.order_by(changes.c.id.desc()).limit(limit)).all())
 
 
+def changes_after(connection: Connection, ref: ResourceRef, after: int, until: int | None = None) -> list[ChangeView]:
+    """The changes of a resource after change `after`, up to and with change `until`, oldest first, at most 100."""
+    chosen = _changes().where(changes.c.kind == ref.kind, changes.c.name == ref.name, changes.c.id > after)
+    if until is not None:
+        chosen = chosen.where(changes.c.id <= until)
+    return _change_views(connection, connection.execute(chosen.order_by(changes.c.id).limit(100)).all())
+
+
 def step_log(connection: Connection, step_id: int, after: int = 0, limit: int = 2000) -> list[LogChunk]:
     """The newest `limit` chunks of a step's log after chunk `after`, oldest first."""
     chosen = select(step_logs).where(step_logs.c.step_id == step_id, step_logs.c.id > after)
@@ -169,6 +177,8 @@ def _run_view(row: Row[Any], counts: Mapping[str, int], now: float) -> RunView:
         actor=row.actor,
         trigger=row.trigger,
         revision=row.revision,
+        author=row.author or "",
+        subject=row.subject or "",
         state=row.state,
         lost=row.state == "running" and is_dead(row),
         summary=row.summary,
@@ -177,8 +187,6 @@ def _run_view(row: Row[Any], counts: Mapping[str, int], now: float) -> RunView:
         duration=duration_of(row, now),
         recap={word: counts.get(word, 0) for word in (*VERDICTS, "running")},
         change_count=sum(counts.values()),
-        author=row.author or "",
-        subject=row.subject or "",
     )
 
 
@@ -199,6 +207,8 @@ def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[Chan
             actor=row.actor,
             trigger=row.trigger,
             revision=row.revision,
+            author=row.author or "",
+            subject=row.subject or "",
             action=row.action,
             why=row.why,
             diffs=diffs_of(row.diffs),
@@ -207,8 +217,6 @@ def _change_views(connection: Connection, rows: Sequence[Row[Any]]) -> list[Chan
             reason=row.reason,
             message=row.message,
             generation=row.generation,
-            author=row.author or "",
-            subject=row.subject or "",
             before_digest=row.before_digest,
             after_digest=row.after_digest,
             started_at=row.started_at,

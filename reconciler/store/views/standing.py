@@ -55,7 +55,7 @@ _BLOCKED = (
 )
 _UNKNOWN = ("Unreachable", "NotObserved")
 _WAITING = ("DependencyNotReady",)
-_AGAIN = ("Pending", "Moved", "StepsMoved", "Superseded", "ShuttingDown", "LeaseHeld", "LeaseLost")
+AGAIN = ("Pending", "Moved", "StepsMoved", "Superseded", "ShuttingDown", "LeaseHeld", "LeaseLost")
 """Nothing failed: it is simply done again, at once or soon."""
 
 
@@ -74,7 +74,7 @@ def standing_column(now: float) -> ColumnElement[str]:
         (reason.in_(_UNKNOWN), "unknown"),
         (reason.in_(_WAITING), "waiting"),
         (or_(reason == "DriftReported", and_(ready == "True", statuses.c.drift != "[]")), "drifted"),
-        (or_(reason.in_(_AGAIN), and_(ready == "True", outdated)), "reconciling"),
+        (or_(reason.in_(AGAIN), and_(ready == "True", outdated)), "reconciling"),
         (ready == "True", "ready"),
         (never, "new"),
         (and_(_has_condition("Reconciling"), statuses.c.failures == 0), "reconciling"),

@@ -272,6 +272,7 @@ def upgrade() -> None:
         ),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
         sa.Column("before_digest", sa.String(length=64), nullable=False),
         sa.Column("after_digest", sa.String(length=64), nullable=False),
         sa.Column("verdict", sa.String(length=16), nullable=False),
@@ -347,4 +348,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_step_logs")),
     )
     op.create_index("ix_step_logs_step_id", "step_logs", ["step_id"], unique=False)
+    op.create_table(
+        "tasks",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", sa.String(length=63), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("after_change", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("token", sa.String(length=40), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
+    )
+    op.create_index("ix_tasks_resource", "tasks", ["kind", "name", "id"], unique=False)
     # ### end Alembic commands ###

@@ -317,3 +317,16 @@ def test_a_detached_program_outlives_us_and_logs(tmp_path: Path) -> None:
 def test_detaching_a_missing_program_names_it(tmp_path: Path) -> None:
     with pytest.raises(TerminalError, match="no-such-program"):
         spawn_detached(["no-such-program"], tmp_path / "log")
+
+
+def test_private_output_is_returned_and_goes_nowhere_else() -> None:
+    heard: list[str] = []
+    runner = ProcessRunner(on_output=heard.append)
+    done = runner.run(["sh", "-c", "echo s3cret; echo s3cret >&2"], timeout=10, private=True)
+    assert (done.stdout, done.stderr) == ("s3cret\n", "s3cret\n")
+    with pytest.raises(DeadlineError) as late:
+        runner.run(["sh", "-c", "echo s3cret; sleep 60"], timeout=0.5, private=True)
+    assert "s3cret" not in late.value.message
+    assert heard == []
+    runner.run(["echo", "plain"], timeout=10)
+    assert heard == ["plain\n"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from reconciler.sandbox import discovery, openapi, openapi_v2, statuses
+from reconciler.sandbox import discovery, openapi, openapi_v2, openapi_v2_protobuf, statuses
 from reconciler.sandbox.cluster import Cluster
 from reconciler.sandbox.requests import Request
 from reconciler.sandbox.state import encode
@@ -17,7 +17,7 @@ from reconciler.sandbox.state import encode
 JSON_HEADER = (b"content-type", b"application/json")
 Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
-_V2_ACCEPTED = ("application/json", "application/*", "*/*", "")
+_JSON_ACCEPTED = ("application/json", "application/*", "*/*", "")
 
 
 class Documents:
@@ -28,7 +28,7 @@ class Documents:
         self._address = address
         self._revision = -1
         self._v3: dict[str, bytes] = {}
-        self._v2 = b""
+        self._v2: tuple[bytes, bytes] | None = None
 
     async def answer(self, request: Request) -> Answer:
         """The document at the request's path. ApiError 404, 406."""
@@ -80,13 +80,23 @@ class Documents:
         return found
 
     async def _openapi_v2(self, request: Request) -> Answer:
-        accepted = [option.partition(";")[0].strip() for option in request.headers.get("accept", "").split(",")]
-        if not any(option in _V2_ACCEPTED for option in accepted):
-            raise statuses.not_acceptable(["application/json"])
+        """In the first encoding of the Accept header that is written here. ApiError 406."""
+        for option in request.headers.get("accept", "").split(","):
+            wanted = option.partition(";")[0].strip()
+            if wanted in _JSON_ACCEPTED:
+                return 200, (await self._renewed_v2())[0], [JSON_HEADER]
+            if wanted in openapi_v2_protobuf.MEDIA_TYPES:
+                answered = openapi_v2_protobuf.MEDIA_TYPES[0].encode()
+                return 200, (await self._renewed_v2())[1], [(b"content-type", answered)]
+        raise statuses.not_acceptable(["application/json", *openapi_v2_protobuf.MEDIA_TYPES])
+
+    async def _renewed_v2(self) -> tuple[bytes, bytes]:
+        """As JSON and as protobuf."""
         await self._renew()
-        if not self._v2:
-            self._v2 = encode(openapi_v2.document(self._cluster.version, self._v3.values()))
-        return 200, self._v2, [JSON_HEADER]
+        if self._v2 is None:
+            document = openapi_v2.document(self._cluster.version, self._v3.values())
+            self._v2 = (encode(document), openapi_v2_protobuf.encode_document(document))
+        return self._v2
 
     async def _openapi_v3(self, place: str) -> Answer:
         await self._renew()
@@ -100,4 +110,4 @@ class Documents:
         await self._cluster.catalog.ready()
         revision = self._cluster.registry.revision
         if self._revision != revision:
-            self._revision, self._v3, self._v2 = revision, openapi.documents(self._cluster), b""
+            self._revision, self._v3, self._v2 = revision, openapi.documents(self._cluster), None

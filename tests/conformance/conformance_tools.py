@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Images that a real cluster can run as well: one that waits, in two versions, and one that ends.
+RUNS, RUNS_TOO = "registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.9"
+ENDS = "registry.k8s.io/e2e-test-images/busybox:1.29-4"
+
 
 @dataclass
 class Kubectl:
@@ -138,3 +142,24 @@ def deployment(name: str = "web", image: str = "registry.example.com/web:1", rep
             "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
         },
     }
+
+
+def _template(name: str, image: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": image}], **spec}}
+
+
+def workload(kind: str, name: str, image: str = RUNS, **spec: Any) -> dict[str, Any]:
+    """A Deployment, StatefulSet or DaemonSet of Pods that wait."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}}, "template": _template(name, image), **spec},
+    }
+
+
+def job(name: str, *command: str, **spec: Any) -> dict[str, Any]:
+    """A Job whose Pods run `command`."""
+    template = _template(name, ENDS, restartPolicy="Never")
+    template["spec"]["containers"][0]["command"] = list(command)
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": template, **spec}}

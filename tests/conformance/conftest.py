@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
 
-from conformance_tools import Kubectl, definition
+from conformance_tools import RUNS, Kubectl, definition
 from sandbox_server import Sandbox, write_kubeconfig
 
 VARIABLE = "RECONCILER_CONFORMANCE_KUBECONFIG"
@@ -73,6 +73,26 @@ def namespace(api_client: Any) -> Iterator[str]:
 def kubectl(admin_kubectl: Kubectl, namespace: str) -> Kubectl:
     """kubectl in a namespace of one's own."""
     return Kubectl(admin_kubectl.kubeconfig, admin_kubectl.home, namespace)
+
+
+@pytest.fixture(scope="session")
+def _pods_run(admin_kubectl: Kubectl) -> bool:
+    """Whether the server under test has controllers and Nodes, so that a Deployment becomes available."""
+    if VARIABLE not in os.environ:
+        return True
+    name = f"probe-{uuid.uuid4().hex[:8]}"
+    admin_kubectl.ok("create", "deployment", name, f"--image={RUNS}")
+    done = admin_kubectl.run("rollout", "status", f"deployment/{name}", "--timeout=90s")
+    admin_kubectl.ok("delete", "deployment", name, "--wait=false")
+    return done.returncode == 0
+
+
+@pytest.fixture
+def workloads(kubectl: Kubectl, _pods_run: bool) -> Kubectl:
+    """kubectl in a namespace of one's own, of a cluster where Pods run; skips where none do (a bare API server)."""
+    if not _pods_run:
+        pytest.skip("no Pod runs in the cluster under test")
+    return kubectl
 
 
 @pytest.fixture

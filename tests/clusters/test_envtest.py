@@ -139,6 +139,7 @@ def test_it_says_that_it_runs_no_workloads_and_waits_for_no_nodes(plane: Envtest
     plane.write("dev.yaml", envtest())
     plane.apply()
     assert "it has no nodes and runs no workloads\n" in plane.ok("logs", "Cluster/dev")
+    assert "workloads: none: a control plane without nodes" in plane.ok("describe", "Cluster/dev")
     assert not any("ServiceAccount" in flag for flag in plane.starts()[1])
     with plane.api() as api:
         assert api.list("/api/v1/nodes") == []

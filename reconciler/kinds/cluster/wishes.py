@@ -15,6 +15,7 @@ from reconciler.errors import BlockedError, UsageError
 from reconciler.kind import Records, Wanted
 from reconciler.kinds.cluster import rows
 from reconciler.kinds.cluster.ports import grants_of
+from reconciler.kinds.cluster.providers import providers
 from reconciler.model.resource import API_VERSION
 
 _SHOWN = ("subnet", "server_ip", "register_portainer", "haproxy_route")
@@ -62,6 +63,9 @@ def _spec(row: rows.Row) -> dict[str, Any]:
 def _facts(row: rows.Row) -> dict[str, Any]:
     granted: Mapping[str, Any] = grants_of(json.loads(row["granted_ports"]))
     found: dict[str, Any] = {"state": row["actual_state"]}
+    provider = providers().get(row["provider"])
+    if provider is not None and not provider.has_nodes:
+        found["workloads"] = "none: a control plane without nodes"
     for name, port in rows.ports_of(row).items():
         one = granted.get(name)
         is_another = one is not None and one.given == port and one.is_another

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tests.clusters.sandbox_lab import SandboxLab
 from tests.daemon.lab import Daemon, until
 
-SELDOM = {"interval": "1h"}
+TOKEN = "a-token-that-nobody-guesses-for-these-tests-1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,8 @@ def test_bash_completes_with_it(place: Place) -> None:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler.cli.main "$@"\n')
     program.chmod(0o755)
     script = place.run("completion", "bash").out
-    line = 'COMP_WORDS=(reconciler describe Entry/); COMP_CWORD=2; _reconciler_completion reconciler; echo "${COMPREPLY[@]}"'
+    asked = "COMP_WORDS=(reconciler describe Entry/) COMP_CWORD=2\n_reconciler_completion reconciler"
+    line = f'{asked}\necho "${{COMPREPLY[@]}}"'
     done = subprocess.run(
         ["bash", "--norc", "-c", f"{script}\n{line}"],
         env={**place.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"},

@@ -57,13 +57,14 @@ def create_flask_app(
 
 def _let_write(app: Flask, writer: Writer, admission: Admission) -> None:
     """The routes that only make sense where something can be written, and what their templates are given."""
-    from web import forms, older_api  # noqa: PLC0415 - the kinds and the loader, only for who writes
+    from web import forms, older_api, openapi  # noqa: PLC0415 - the kinds and the loader, only for who writes
 
     app.extensions[WRITER] = writer
     app.extensions[forms.ADMISSION] = admission
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.register_blueprint(forms.blueprint)
     app.register_blueprint(older_api.blueprint)
+    app.register_blueprint(openapi.blueprint)
 
     @app.context_processor
     def _viewer() -> dict[str, object]:

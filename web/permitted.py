@@ -47,7 +47,7 @@ def permitted(runtime: Runtime, connection: Connection, detail: views.ResourceDe
     if detail.lifecycle.get("state") != "absent":
         why = _why_not_deleted(runtime, connection, detail)
         if why:
-            notes.append(why)
+            notes.append(f"It cannot be deleted here: {why}")
         else:
             found.append(Action("delete", "Delete…", is_page=True, tone="bad"))
     return Permitted(tuple(found), tuple(notes))

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reconciler.sandbox import (
+    completions,
     daemon_sets,
     deletion,
     deployments,
     garbage,
-    jobs,
     ownership,
     replica_sets,
     stateful_sets,
@@ -50,8 +50,8 @@ _WORKLOADS: Mapping[str, Callable[[Cluster, Stored], float | None]] = {
     REPLICA_SETS.resource: replica_sets.sync_replica_set,
     STATEFUL_SETS.resource: stateful_sets.sync_stateful_set,
     DAEMON_SETS.resource: daemon_sets.sync_daemon_set,
-    JOBS.resource: jobs.sync_job,
-    PODS.resource: jobs.sync_pod,
+    JOBS.resource: completions.sync_job,
+    PODS.resource: completions.sync_pod,
 }
 # Who adopts an object without a controller, by what the object is.
 _ADOPTERS: Mapping[str, tuple[str, ...]] = {

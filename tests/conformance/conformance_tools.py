@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 # Images that a real cluster can run as well: one that waits, in two versions, and one that ends.
-RUNS, RUNS_TOO = "registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.9"
-ENDS = "registry.k8s.io/e2e-test-images/busybox:1.29-4"
+RUNS, RUNS_TOO = "nginx:1.27-alpine", "nginx:1.26-alpine"
+ENDS = "busybox:1.36"
 
 
 @dataclass

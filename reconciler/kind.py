@@ -165,8 +165,9 @@ class Kind(Protocol):
     """A kind of resource.
 
     name: CamelCase noun, the `kind:` of documents. schema: JSON Schema (draft 2020-12) of `spec`, every property with a
-    description; `x-immutable`, `x-secret` and `x-file` mark fields. recovery: what happens to a step that was open when
-    its process died. steps_version: raised when the meaning of a step changes, so that older plan files refuse.
+    description; `x-immutable` (true, or the values of other fields with which it is so), `x-secret` and `x-file` mark
+    fields. recovery: what happens to a step that was open when its process died. steps_version: raised when the meaning
+    of a step changes, so that older plan files refuse.
     """
 
     @property

@@ -12,7 +12,7 @@ from reconciler.model.plan import Action, Change, FieldDiff, Obstacle, PlannedSt
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.diff import compared, diff, fields, overlay
-from reconciler.planning.fields import immutable_field, immutable_paths
+from reconciler.planning.fields import Immutable, immutable_field, immutable_fields
 from reconciler.planning.rules import KindRules
 
 
@@ -29,14 +29,14 @@ class Judgement:
     unsure: Obstacle | None = None
     approvals: frozenset[tuple[ResourceRef, str]] = frozenset()
     key: bytes = b""
-    immutable: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    immutable: dict[str, tuple[Immutable, ...]] = field(default_factory=dict)
 
-    def immutable_of(self, kind: KindRules) -> tuple[str, ...]:
-        """The immutable paths of a kind's schema."""
+    def immutable_of(self, kind: KindRules, resource: Resource) -> tuple[str, ...]:
+        """The paths that cannot be changed in place for a resource of a kind."""
         found = self.immutable.get(kind.name)
         if found is None:
-            found = self.immutable[kind.name] = immutable_paths(kind.schema)
-        return found
+            found = self.immutable[kind.name] = immutable_fields(kind.schema)
+        return tuple(one.path for one in found if one.holds_for(resource.spec))
 
 
 def decide(
@@ -150,7 +150,7 @@ def _moded(judgement: Judgement, kind: KindRules, change: Change, record: Record
 
 
 def _differs(judgement: Judgement, kind: KindRules, change: Change, diffs: tuple[FieldDiff, ...]) -> Change:
-    rules = judgement.immutable_of(kind)
+    rules = judgement.immutable_of(kind, change.resource)
     fixed = [entry.path for entry in diffs if immutable_field(entry.path, rules, entry.before)]
     if fixed:
         why = f"{', '.join(fixed)} cannot be changed in place"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.planning.diff import ROOT, join
@@ -11,8 +12,23 @@ from reconciler.planning.diff import ROOT, join
 _INDEX = re.compile(r"\[\d+\]")
 
 
-def immutable_paths(schema: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths (from `spec`) of the properties marked `x-immutable: true`, also inside lists (written `[]`)."""
+@dataclass(frozen=True, slots=True)
+class Immutable:
+    """A field that cannot be changed in place. path: from `spec`, list members as `[]`.
+
+    where: fields of the spec and the values with which that is so; empty: always.
+    """
+
+    path: str
+    where: Mapping[str, Sequence[Any]]
+
+    def holds_for(self, spec: Mapping[str, Any]) -> bool:
+        """Whether it is so for a resource with this spec."""
+        return all(spec.get(name) in values for name, values in self.where.items())
+
+
+def immutable_fields(schema: Mapping[str, Any]) -> tuple[Immutable, ...]:
+    """The properties marked `x-immutable`, also inside lists: `true`, or a mapping of fields to values."""
     return tuple(_walk(ROOT, schema))
 
 
@@ -39,11 +55,11 @@ def _paths(path: str, value: Any) -> Iterator[str]:
             yield from _paths(f"{path}[{index}]", member)
 
 
-def _walk(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
+def _walk(path: str, schema: Mapping[str, Any]) -> Iterator[Immutable]:
     for name, member in schema.get("properties", {}).items():
         below = join(path, name)
-        if member.get("x-immutable"):
-            yield below
+        if mark := member.get("x-immutable"):
+            yield Immutable(below, mark if isinstance(mark, Mapping) else {})
         else:
             yield from _walk(below, member)
     if isinstance(schema.get("items"), Mapping):

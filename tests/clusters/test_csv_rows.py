@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -194,18 +196,6 @@ def test_a_dry_run_writes_nothing(docker: DockerLab) -> None:
     assert (rows(docker), docker.rows("SELECT * FROM runs")) == ({}, [])
 
 
-def test_a_port_given_instead_is_no_change_of_the_table(docker: DockerLab) -> None:
-    docker.ok("create", "cluster", "box", "--set", "ports.httpPort=18093")
-    docker.ok("delete", "Cluster/box", "--yes", "--no-apply")
-    docker.write_sql("UPDATE clusters SET http_port = 23999 WHERE name = 'box'")
-    imported(docker, only("dev-a"))
-    docker.write_sql("UPDATE clusters SET http_port = 18093 WHERE name = 'box'")
-    docker.apply("--limit", "Cluster/dev-a")
-    assert (docker.row("dev-a") or {})["http_port"] != 18093
-    assert "0 new, 0 changed, 1 unchanged" in imported(docker, only("dev-a"))
-    assert "Cluster/dev-a" not in docker.plan()
-
-
 def test_with_a_document_the_documents_fields_win(docker: DockerLab) -> None:
     """And a row whose document vanished stays with those that vanished."""
     imported(docker, only("dev-a"))
@@ -309,3 +299,64 @@ def test_a_database_of_another_program_is_refused(docker: DockerLab) -> None:
     assert done.code == 8
     assert "belongs to another program (it has songs) and is left as it is" in done.err
     assert docker.database.read_bytes() == before
+
+
+def test_a_host_port_of_a_cluster_that_is_there_moves_with_a_new_cluster_only(docker: DockerLab) -> None:
+    """The row wants another port than the containers have: told, never called done; once approved, made anew."""
+    imported(docker, only("dev"))
+    docker.apply()
+    before = docker.row("dev")
+    assert before is not None
+    docker.write_sql("UPDATE clusters SET http_port = 23111 WHERE name = 'dev'")
+    change = docker.plan()["Cluster/dev"]
+    assert (change["action"], change["obstacle"]["reason"]) == ("replace", "ReplaceForbidden")
+    docker.apply(code=7)
+    assert docker.plan()["Cluster/dev"]["action"] == "replace", "as long as nobody allows it"
+    docker.ok("approve", "Cluster/dev")
+    docker.forget_log()
+    docker.apply("--max-deletes", 1)
+    (command,) = docker.commands("k3d", "cluster", "create", "dev")
+    assert "--port 23111:80@loadbalancer" in command
+    assert docker.commands("k3d", "cluster", "delete") == ["k3d cluster delete dev"]
+    after = docker.row("dev")
+    assert after is not None
+    kept = ("id", "created_at", "subnet", "register_portainer", "desired_by", "desired_state")
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert docker.plan() == {}
+
+
+def test_killed_while_it_is_made_anew_a_cluster_of_a_row_is_still_wanted(docker: DockerLab) -> None:
+    imported(docker, only("dev"))
+    docker.apply()
+    docker.write_sql("UPDATE clusters SET http_port = 23111 WHERE name = 'dev'")
+    docker.apply(code=7)
+    docker.ok("approve", "Cluster/dev")
+    docker.behave("half.k3d-cluster-create", "hang")
+    command = docker.start("apply", docker.specs, "--yes")
+    until(lambda: ("create", "open") in docker.steps("Cluster/dev") or not command.alive, command.err)
+    until(lambda: docker.made_names() == ["dev"], command.err)
+    command.kill()
+    docker.recover()
+    docker.apply()
+    row = docker.row("dev")
+    assert row is not None
+    assert (row["actual_state"], row["http_port"], row["desired_by"]) == ("running", 23111, "row")
+    assert docker.plan() == {}
+
+
+def test_a_port_that_the_row_wants_and_another_program_has(docker: DockerLab) -> None:
+    """The next free one is given, the row says so, and that is no new wish: the generation stays."""
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        imported(docker, only("dev-a").replace(",18093,", f",{port},"))
+        docker.apply()
+    row = docker.row("dev-a")
+    assert row is not None
+    assert row["http_port"] != port
+    assert f"httpPort: {row['http_port']} ({port} was taken)" in docker.ok("describe", "Cluster/dev-a")
+    assert docker.status("Cluster/dev-a")["generation"] == 1
+    assert docker.plan() == {}
+    text = imported(docker, only("dev-a").replace(",18093,", f",{port},"))
+    assert "0 new, 0 changed, 1 unchanged" in text

@@ -20,7 +20,7 @@ from reconciler.kinds.cluster.kubeconfigs import compare_file
 from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.providers import Container, Found, Provider, provider_named, wanted_nodes
-from reconciler.kinds.cluster.providers.docker import Tools, full_image, is_image
+from reconciler.kinds.cluster.providers.docker import Tools, is_image
 from reconciler.kinds.cluster.secret_values import hidden, holds_secrets
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.kinds.cluster.states import State
@@ -148,9 +148,11 @@ class _Look:
             seen["subnet"] = subnet
         limits = {"cpus": (self.spec.cpus, container.cpus), "memory": (self.spec.memory, container.memory)}
         seen["resources"] = {name: there for name, (wanted, there) in limits.items() if wanted}
-        if images := {name: full_image(name) for name in self.spec.preload_images}:
-            there = Tools(self.context, "docker").images_in(container.name) if runs else set(images.values())
-            seen["preloadImages"] = {name: "loaded" for name, full in images.items() if full in there}
+        images = self.spec.preload_images
+        if images:
+            there = Tools(self.context, "docker").images_in(container.name) if runs else set(images)
+            loaded = (image for image in images if any(is_image(name, image) for name in there))
+            seen["preloadImages"] = dict.fromkeys(loaded, "loaded")
         return seen
 
     def _access(self) -> tuple[Path, str]:

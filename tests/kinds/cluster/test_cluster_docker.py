@@ -42,27 +42,17 @@ def test_a_network_has_its_first_address_as_gateway(subnet: str, gateway: str) -
 
 
 @pytest.mark.parametrize(
-    ("short", "full"),
-    [
-        ("traefik:v2.10", "docker.io/library/traefik:v2.10"),
-        ("traefik", "docker.io/library/traefik:latest"),
-        ("rancher/k3s:v1.31.5-k3s1", "docker.io/rancher/k3s:v1.31.5-k3s1"),
-        ("quay.io/argoproj/argocd:v3.1.8", "quay.io/argoproj/argocd:v3.1.8"),
-        ("localhost:5000/traefik", "localhost:5000/traefik:latest"),
-        ("localhost/x:1", "localhost/x:1"),
-        ("kindest/node@sha256:ab", "docker.io/kindest/node@sha256:ab"),
-    ],
-)
-def test_the_full_name_of_an_image(short: str, full: str) -> None:
-    assert docker.full_image(short) == full
-    assert docker.full_image(full) == full
-
-
-@pytest.mark.parametrize(
     ("there", "wanted", "same"),
     [
         ("rancher/k3s:v1.31.5-k3s1", "rancher/k3s:v1.31.5-k3s1", True),
-        ("docker.io/rancher/k3s:v1.31.5-k3s1", "rancher/k3s:v1.31.5-k3s1", True),
+        ("registry.example/rancher/k3s:v1.31.5-k3s1", "rancher/k3s:v1.31.5-k3s1", True),
+        ("registry.example/library/traefik:v2.10", "traefik:v2.10", True),
+        ("registry.example/library/traefik:latest", "traefik", True),
+        ("registry.example/library/traefik:v2.10", "other.example/traefik:v2.10", False),
+        ("registry.example/mine/traefik:v2.10", "traefik:v2.10", False),
+        ("localhost:5000/traefik:v2.10", "localhost:5000/traefik:v2.10", True),
+        ("localhost/traefik:v2.10", "localhost/traefik:v2.1", False),
+        ("traefik@sha256:ab", "traefik:latest", False),
         ("kindest/node@sha256:ab", "kindest/node:v1.31.12@sha256:ab", True),
         ("kindest/node:v1.31.12@sha256:ab", "kindest/node:v1.31.12@sha256:ab", True),
         ("kindest/node@sha256:cd", "kindest/node:v1.31.12@sha256:ab", False),

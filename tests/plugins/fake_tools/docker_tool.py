@@ -239,7 +239,7 @@ def _exec(engine: Engine, arguments: list[str]) -> None:
 
 def _full(name: str) -> str:
     first, slash, _ = name.partition("/")
-    full = name if slash and "." in first else f"docker.io/{'' if slash else 'library/'}{name}"
+    full = name if slash and "." in first else f"registry.example/{'' if slash else 'library/'}{name}"
     return full if ":" in os.path.basename(full) else f"{full}:latest"
 
 

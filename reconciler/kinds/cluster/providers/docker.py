@@ -202,25 +202,30 @@ def parsed(text: str, argv: Sequence[str]) -> Any:
         raise TransientError("BadAnswer", f"{' '.join(argv[:4])} did not print JSON") from error
 
 
-def full_image(name: str) -> str:
-    """The full name of an image, as a registry has it: traefik:v2.10 is docker.io/library/traefik:v2.10."""
-    first, slash, _ = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif not ("." in first or ":" in first or first == "localhost"):
-        name = f"docker.io/{name}"
-    last = name.rpartition("/")[2]
-    return name if "@" in last or ":" in last else f"{name}:latest"
-
-
 def is_image(there: str, wanted: str) -> bool:
-    """Whether a container's image is the wanted one. Of a tag with a digest, the tools pass on just the digest."""
-    if "@" not in wanted:
-        return full_image(there) == full_image(wanted)
-    bare, _, digest = full_image(wanted).partition("@")
-    folder, slash, last = bare.rpartition("/")
-    repository = f"{folder}{slash}{last.partition(':')[0]}"
-    return full_image(there) in (f"{repository}@{digest}", f"{bare}@{digest}")
+    """Whether an image is the wanted one, by their names.
+
+    An engine writes out what a name leaves open: its own registry, the folder `library`, the tag `latest`. Of a tag
+    with a digest, the tools pass on just the digest.
+    """
+    host, repository, tag, digest = _name_parts(there)
+    wanted_host, wanted_repository, wanted_tag, wanted_digest = _name_parts(wanted)
+    if repository != wanted_repository or (host and wanted_host and host != wanted_host):
+        return False
+    if wanted_digest:
+        return digest == wanted_digest
+    return (tag or ("" if digest else "latest")) == (wanted_tag or "latest")
+
+
+def _name_parts(name: str) -> tuple[str, str, str, str]:
+    """Registry, repository, tag and digest of an image's name; "" for what it does not say."""
+    bare, _, digest = name.partition("@")
+    first, slash, rest = bare.partition("/")
+    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    host, path = (first, rest) if has_host else ("", bare)
+    folder, slash, last = path.removeprefix("library/").rpartition("/")
+    repository, _, tag = last.partition(":")
+    return host, f"{folder}{slash}{repository}", tag, digest
 
 
 def version_in(image: str) -> str:

@@ -1,7 +1,7 @@
 """kill -9 at any line of making, starting and deleting a control plane: whoever comes next converges.
 
 The lines are those of the code that does it, in the order in which a run comes to them (dying_at_lines.py). A few
-moments of each run in every suite, all of them in `make soak`.
+moments of each run in every suite, every fourth line in `make soak`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ DYING = Path(__file__).with_name("dying_at_lines.py")
 KILLED = -9
 SHARES = (0.3, 0.6, 0.9)
 """Where in a run it is killed."""
+STRIDE = 4
+"""How many lines further each time, in the soak."""
 
 
 def dying(plane: EnvtestLab, line: int) -> tuple[int, str]:
@@ -106,11 +108,11 @@ def test_killed_at_lines_of_a_deletion(plane: EnvtestLab) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("deletion", [False, True], ids=["creation", "deletion"])
-def test_killed_at_every_line(plane: EnvtestLab, deletion: bool) -> None:
+def test_killed_at_lines_all_along(plane: EnvtestLab, deletion: bool) -> None:
     present, absent = envtest(), envtest(lifecycle={"state": "absent"})
     line = killed = 0
     while True:
-        line += 1
+        line += STRIDE
         plane.write("dev.yaml", present if deletion else absent)
         (show_made if deletion else show_gone)(plane)
         plane.write("dev.yaml", absent if deletion else present)
@@ -118,4 +120,4 @@ def test_killed_at_every_line(plane: EnvtestLab, deletion: bool) -> None:
             break
         killed += 1
         (show_gone if deletion else show_made)(plane)
-    assert killed > 50
+    assert killed > 30

@@ -30,6 +30,7 @@ BENCHMARKS = (
     "resync",
     "isolation",
     "idle",
+    "git",
     "pages",
     "clusters",
 )

@@ -37,7 +37,7 @@ def test_row_0_31_documentation_rules() -> None:
     rules = re.findall(r"^\d\. \*\*(.+?)\*\*(.+?)(?=^\d\. |^## |\Z)", README.read_text(), re.M | re.S)
     stated = {title: " ".join(text.split()) for title, text in rules}
     assert "one database" in stated["SQLite is the only source of truth."]
-    assert "planned and not there yet" in stated["CSV is for bootstrapping only."]
+    assert "never opened again" in stated["CSV is for bootstrapping only."]
     lease = stated["One lease a resource."]
     assert all(word in lease for word in ("epoch", "crash", "taken over", "who holds it"))
     assert README in pages()

@@ -16,7 +16,7 @@ from web.clusters import KIND
 
 blueprint = Blueprint("openapi", __name__)
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
-_SECURITY = [{"token": []}]
+_SECURITY: list[dict[str, list[str]]] = [{"token": []}]
 _BODIES: dict[str, Any] = {
     "clusters.create": {"$ref": "#/components/schemas/Cluster"},
     "tasks.approve": {"type": "object", "properties": {"fingerprint": {"type": "string"}}},
@@ -116,7 +116,8 @@ def _cluster() -> dict[str, Any]:
     """The document of a cluster as the API takes it: what is always the same may be left out."""
     schema = document_schema(writer().runtime.kinds[KIND])
     schema = {name: value for name, value in schema.items() if name != "$schema"}
-    return _rooted({**schema, "required": ["metadata"]})
+    rooted: dict[str, Any] = _rooted({**schema, "required": ["metadata"]})
+    return rooted
 
 
 def _rooted(schema: Any) -> Any:

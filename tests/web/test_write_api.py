@@ -231,6 +231,22 @@ def test_what_a_file_owns_is_told_where_to_change_it(lab: SandboxLab) -> None:
     assert lab.made()["dev"]["state"] == "running"
 
 
+def test_a_cluster_that_only_a_row_wants_is_stopped_started_and_deleted_as_well(lab: SandboxLab) -> None:
+    lab.ok("get")
+    lab.write_sql("INSERT INTO clusters (name, provider) VALUES ('old', 'sandbox')")
+    api = api_of(lab, lab.daemon())
+    lab.await_ready("Cluster/old")
+    assert api.ask("GET", "/api/v2/clusters/old").body["owner"] == "row"
+    for action, state in (("stop", "stopped"), ("start", "running")):
+        assert api.ended(api.ask("POST", f"/api/v2/clusters/old/{action}"))["state"] == "succeeded"
+        assert lab.made()["old"]["state"] == state
+    assert api.ask("POST", "/api/v2/clusters", document("old")).status == 409
+    assert api.ended(api.ask("DELETE", "/api/v2/clusters/old"))["state"] == "succeeded"
+    assert lab.made() == {}
+    assert lab.row("old") is None
+    assert api.ask("GET", "/api/v2/clusters/old").status == 404
+
+
 def test_what_is_protected_is_not_deleted(lab: SandboxLab, api: Api) -> None:
     api.ended(api.ask("POST", "/api/v2/clusters", document("dev", {"deletion": "protect"})))
     api.ended(api.ask("POST", "/api/v2/clusters", document("main", role="management")))

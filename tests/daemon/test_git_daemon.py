@@ -79,6 +79,8 @@ def test_a_branch_is_followed_by_the_clock(lab: Lab, repository: Repository) -> 
     assert [one["subject"] for one in seen["runs" if "runs" in seen else "items"] if one["revision"] == commit] == [
         "Say new"
     ]
+    for path in ("/runs", f"/runs/{run['id']}", "/resources/Entry/one"):
+        assert f"{commit[:12]} by Bo &lt;b@x&gt;: Say new" in daemon.get(path)[1], path
     assert daemon.terminate() == 0
 
 

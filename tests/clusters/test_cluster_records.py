@@ -57,7 +57,7 @@ def test_row_0_07_database_functions(lab: SandboxLab) -> None:
     assert after is not None
     assert after["http_port"] == 18091
     assert after["updated_at"] > before["updated_at"]
-    moved = {"http_port", "updated_at", "last_reconciled_at"}
+    moved = {"http_port", "made_ports", "updated_at", "last_reconciled_at"}
     assert {name for name in before if before[name] != after[name]} == moved
 
     lab.write("dev.yaml", cluster("dev", {"state": "absent"}))

@@ -62,7 +62,7 @@ def test_row_0_20_no_address_for_the_real_time(docker: DockerLab) -> None:
     """Without settings it is 60 seconds, looked at every 2."""
     docker.behave("no-address")
     docker.write("dev.yaml", docker_cluster("dev", "k3d"))
-    docker.apply(code=None)
+    docker.start("apply", docker.specs, "--yes").wait(240)
     (step,) = docker.rows("SELECT started_at, ended_at FROM steps WHERE name = 'address'")
     assert 58 <= step["ended_at"] - step["started_at"] <= 65
     began = [run["at"] for run in docker.asked() if run["argv"][:2] == ["docker", "inspect"]]

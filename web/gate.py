@@ -49,7 +49,10 @@ def admit_write(admission: Admission) -> None:
     view = current_app.view_functions.get(request.endpoint or "")
     if view is not None and getattr(view, _MARK, False):
         return
-    if request.path.startswith("/api/"):
+    is_api = request.path.startswith("/api/")
+    if request.routing_exception is not None and not is_api:
+        raise request.routing_exception  # what is only read stays so, whoever asks
+    if is_api:
         if not admission.admits(request.headers.get("Authorization", "")):
             raise wrong_token(admission)
         g.actor = f"api token from {request.remote_addr}"

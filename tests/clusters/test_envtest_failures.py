@@ -38,7 +38,7 @@ def test_a_program_that_dies_at_its_start_gives_its_last_words(plane: EnvtestLab
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_that_never_gets_ready_costs_its_deadline(plane: EnvtestLab, program: str) -> None:
     plane.behave(**{program: {"never_ready": True}})
-    plane.write("dev.yaml", envtest(createTimeout="6s"))
+    plane.write("dev.yaml", envtest(createTimeout="20s"))
     said = plane.apply(code=1)
     assert f"{program} did not become ready in time: port " in said
     assert "with 50" in said, "what it answered"
@@ -110,7 +110,7 @@ def test_a_recorded_port_that_somebody_has_is_named_and_nothing_is_lost(plane: E
 
 
 def test_a_failed_start_keeps_the_data(plane: EnvtestLab) -> None:
-    plane.write("dev.yaml", envtest(createTimeout="5s"))
+    plane.write("dev.yaml", envtest())
     plane.apply()
     plane.put_by_hand()
     plane.kill_all()

@@ -152,12 +152,13 @@ def docker_cluster(name: str, provider: str, lifecycle: Mapping[str, Any] | None
 
 @contextlib.contextmanager
 def serving_apis(home: Path) -> Iterator[Path]:
-    """A sandbox process for the clusters of all labs, in a session of its own."""
+    """A sandbox process for the clusters of all labs, in a session of its own; it ends with us, however we end."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tied_to_us = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler.sandbox", "serve", "--home", str(home)],
+            [*tied_to_us, sys.executable, "-m", "reconciler.sandbox", "serve", "--home", str(home)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

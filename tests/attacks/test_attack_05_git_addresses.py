@@ -86,7 +86,7 @@ def test_nobodys_configuration_decides_what_git_does(stage: Stage, repository: R
     assert not pwned(stage)
 
 
-def test_a_password_in_an_address_is_refused_and_repeated_nowhere(stage: Stage) -> None:
+def test_k32_a_password_in_an_address_is_refused_and_repeated_nowhere(stage: Stage) -> None:
     for url in ("https://me:s3cret@localhost/a.git", "ssh://me:s3cret@localhost/a"):
         ran = stage.run("-vvv", "plan", "--git", url, code=None)
         assert ran.code == 64

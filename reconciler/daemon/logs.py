@@ -8,6 +8,7 @@ import sys
 import structlog
 
 from reconciler.engine.listener import Listener
+from reconciler.errors import ReconcilerError
 from reconciler.model.plan import Change, PlannedStep
 from reconciler.model.result import Result, StepOutcome
 
@@ -42,6 +43,14 @@ def configure(form: str, level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for chatty in ("watchdog", "alembic", "sqlalchemy", "urllib3", "asyncio", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def tell(logger: logging.Logger, error: Exception, message: str, *values: object) -> None:
+    """What went wrong and will be tried again: one line when it is foreseen, a traceback for a mistake of ours."""
+    if isinstance(error, ReconcilerError):
+        logger.warning(f"{message}: %s", *values, error)
+    else:
+        logger.error(message, *values, exc_info=error)
 
 
 class LogListener(Listener):

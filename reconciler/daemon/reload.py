@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Collection
 
+from reconciler.daemon.logs import tell
 from reconciler.daemon.metrics import Metrics
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.workspace import Workspace
@@ -60,8 +61,8 @@ class Reloader:
             self._wanted.clear()
             try:
                 self._load()
-            except Exception:  # the store may be locked, a disk full: the next request or resync tries again
-                log.exception("the specs could not be loaded")
+            except Exception as error:  # noqa: BLE001 - a locked store, a full disk: the next request tries again
+                tell(log, error, "the specs could not be loaded")
                 if not self._closed.wait(1.0):
                     self._wanted.set()
             if not self._wanted.is_set():

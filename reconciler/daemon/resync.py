@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, func, select
 
+from reconciler.daemon.logs import tell
 from reconciler.daemon.reload import Reloader
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.runtime import Runtime
@@ -67,8 +68,8 @@ class Resync:
         while not self._closed.wait(TICK):
             try:
                 self._tick()
-            except Exception:  # a store that is away comes back; until then nothing can be asked of us
-                log.exception("the store could not be asked for requests")
+            except Exception as error:  # noqa: BLE001 - a store that is away comes back
+                tell(log, error, "the store could not be asked for requests")
             self.beat = time.monotonic()
 
     def _tick(self) -> None:

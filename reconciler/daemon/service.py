@@ -170,7 +170,7 @@ class Service:
         return serve(app, web.host, web.port, self._page_stop)
 
     def _why_not_ready(self) -> str:
-        if not self._fetcher.tried.is_set():
+        if self._fetcher.fetches and not self._fetcher.tried.is_set():
             return "the specs were not fetched yet"
         return "" if self._reloader.loaded.is_set() else "the specs were not loaded yet"
 

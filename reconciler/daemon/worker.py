@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from reconciler.daemon.backoff import Pace, draw_jitter
+from reconciler.daemon.logs import tell
 from reconciler.daemon.metrics import Metrics
 from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Target
@@ -118,8 +119,8 @@ class Worker:
             self.queue.looked(target)
             self._reconciler.settle(self._workspace, looked)
             self._hand_on(looked, refs, started)
-        except Exception:  # a store that is locked, a kind that is broken: later again, whatever it was
-            log.exception("a pass over %d resources of %s failed", len(refs), "/".join(target))
+        except Exception as error:  # noqa: BLE001 - a store that is locked, a kind that is broken: later again
+            tell(log, error, "a pass over %d resources of %s failed", len(refs), "/".join(target))
             self.queue.looked(target)
             self.queue.done_all({ref: self._pace.back_off(3) for ref in refs})
 
@@ -163,8 +164,8 @@ class Worker:
             is_good = result.verdict in ("ok", "changed")
             self._metrics.changed(result)
             delay = self._after(result)
-        except Exception:  # the store may be gone for a while; the key must come back
-            log.exception("%s: the end of its change could not be handled", change.ref)
+        except Exception as error:  # noqa: BLE001 - the store may be gone for a while; the key must come back
+            tell(log, error, "%s: the end of its change could not be handled", change.ref)
         finally:
             self.queue.done(change.ref, delay)
             self._count(opened, is_good=is_good)

@@ -87,14 +87,14 @@ class Model(RuleBasedStateMachine):
         self.write(name)
 
     @precondition(lambda self: any(not self.needed(name) for name in self.docs))
-    @rule(data=st.data(), gone=st.booleans(), deletion=st.sampled_from(["delete", "protect"]))
-    def no_longer_want(self, data: st.DataObject, gone: bool, deletion: str) -> None:
+    @rule(data=st.data(), gone=st.booleans())
+    def no_longer_want(self, data: st.DataObject, gone: bool) -> None:
         name = data.draw(st.sampled_from([name for name in self.docs if not self.needed(name)]))
         if gone and name != self.broken:
             del self.docs[name]
             (self.place.specs / f"{name}.yaml").unlink()
         else:
-            self.docs[name] = replace(self.docs[name], state="absent", deletion=deletion, parent="")
+            self.docs[name] = replace(self.docs[name], state="absent", deletion="delete", parent="")
             self.write(name)
 
     @rule(name=ANY_NAME, text=TEXTS | st.none())

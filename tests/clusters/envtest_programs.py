@@ -1,7 +1,7 @@
-"""etcd, kube-apiserver and kube-controller-manager as recorded contracts: what their documentation says, and no more.
+"""etcd, kube-apiserver and kube-controller-manager as recorded contracts: a part of what they take, and no more.
 
-`install` writes one script a program into a folder. Each takes the flags that the real one documents and refuses all
-others in its words, checks what it is given (certificates, keys, tokens, that what it needs is reachable) as the real
+`install` writes one script a program into a folder. Each takes the flags of a list below and refuses all others in its
+words, checks what it is given (certificates, keys, tokens, that what it needs is reachable) as the real
 one does at its start, and notes its command line in `$HOME/argv.jsonl`. kube-apiserver then serves a real sandbox API
 with the given certificate and tokens; its objects lie in etcd's data folder, so what etcd loses is lost. How one
 misbehaves stands in `$HOME/behave.json`: {program: {dies | never_ready | slow | ignores_term | port_taken}}.
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 VERSION = "1.32.0"
 
-# As the reference pages of Kubernetes 1.30 to 1.35 and `etcd --help` of 3.5 and 3.6 have in common.
+# What we use and a little more: of etcd as its --help (3.5) says, of the others as far as their pages were seen.
 FLAGS = {
     "etcd": """
         name data-dir wal-dir snapshot-count heartbeat-interval election-timeout initial-election-tick-advance

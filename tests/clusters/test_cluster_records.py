@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+from tests.clusters.kindler import COLUMNS
 from tests.clusters.sandbox_lab import DELETION, SandboxLab, cluster
 from tests.daemon.lab import until
 
-PREDECESSORS_COLUMNS = {
-    "id",
-    "name",
-    "provider",
-    "subnet",
-    "node_port",
-    "pf_port",
-    "http_port",
-    "https_port",
-    "server_ip",
-    "status",
-    "desired_state",
-    "actual_state",
-    "last_reconciled_at",
-    "reconcile_error",
-    "created_at",
-    "updated_at",
-}
 PORTS = {"nodePort": 30080, "pfPort": 19001, "httpPort": 18090, "httpsPort": 18443}
 COUNT_INSERTS = """
     CREATE TABLE seen (what TEXT, name TEXT);
@@ -43,7 +26,7 @@ def test_row_0_07_database_functions(lab: SandboxLab) -> None:
     lab.write("dev.yaml", cluster("dev", ports=PORTS, description="for developers"))
     lab.apply()
     columns = {row["name"] for row in lab.rows("PRAGMA table_info(clusters)")}
-    assert columns >= PREDECESSORS_COLUMNS
+    assert columns >= COLUMNS
     before = lab.row("dev")
     assert before is not None
     kept = {"node_port": 30080, "pf_port": 19001, "http_port": 18090, "https_port": 18443, "provider": "sandbox"}

@@ -35,7 +35,9 @@ def test_a_program_that_dies_at_its_start_gives_its_last_words(plane: EnvtestLab
     assert plane.plan() == {}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program", [pytest.param(one, marks=[pytest.mark.soak] if one != "kube-apiserver" else []) for one in PROGRAMS]
+)
 def test_a_program_that_never_gets_ready_costs_its_deadline(plane: EnvtestLab, program: str) -> None:
     plane.behave(**{program: {"never_ready": True}})
     plane.write("dev.yaml", envtest(createTimeout="20s"))

@@ -48,7 +48,7 @@ def journal(place: Place) -> list[tuple[str, str]]:
     return [(row["verdict"], row["reason"]) for row in rows]
 
 
-@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize("turn", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_killed_at_every_transaction_of_a_creation_it_converges(place: Place, tmp_path: Path, turn: int) -> None:
     place.write("a.yaml", entry("one"))
     killed = 0

@@ -256,6 +256,7 @@ def test_five_thousand_rows_are_shown_and_renewed(
     assert page.locator("tbody tr").count() == 5000
 
 
+@pytest.mark.soak
 def test_pictures_of_every_page_can_be_taken(
     filled: Filling, visit: Open, complaints: Complaints, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def test_row_0_27_the_page_leads_to_what_the_api_leads_to(
         lab.close()
 
 
+@pytest.mark.soak
 def test_pictures_of_the_forms_can_be_taken(
     filled: Filling,
     writing: tuple[Writer, Admission],

@@ -239,3 +239,16 @@ def test_another_image_or_subnet_is_another_cluster(docker: DockerLab) -> None:
     assert docker.plan() == {}
     assert docker.there()["clusters"]["dev"]["image"] == "rancher/k3s:v1.32.1-k3s1"
     assert docker.there()["networks"]["k3d-dev"]["subnet"] == "10.2.0.0/16"
+
+
+@pytest.mark.parametrize("provider", ["k3d", "kind"])
+def test_another_number_of_nodes_is_another_cluster_and_said_so_by_the_plan(docker: DockerLab, provider: str) -> None:
+    docker.write("dev.yaml", docker_cluster("dev", provider))
+    docker.apply()
+    docker.forget_log()
+    docker.write("dev.yaml", docker_cluster("dev", provider, agents=1))
+    change = docker.plan()["Cluster/dev"]
+    assert (change["action"], change["obstacle"]["reason"]) == ("replace", "ReplaceForbidden")
+    assert "spec.agents" in change["why"]
+    docker.apply(code=7)
+    assert (docker.changing(), docker.made_names()) == ([], ["dev"])

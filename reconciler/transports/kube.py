@@ -25,8 +25,8 @@ from typing import Any, NoReturn, Self
 from urllib.parse import quote, urlencode
 
 from reconciler.errors import BlockedError, ReconcilerError, TerminalError, TransientError, UnreachableError
+from reconciler.model.marks import FIELD_MANAGER
 from reconciler.model.secret import SECRET_MARK
-from reconciler.transports import FIELD_MANAGER
 from reconciler.transports.https import Https
 from reconciler.transports.kubeconfig import KubeconfigPolicy as KubeconfigPolicy
 from reconciler.transports.kubeconfig import read_access

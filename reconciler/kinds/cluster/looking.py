@@ -17,16 +17,16 @@ from reconciler.errors import ReconcilerError, TransientError, UnreachableError
 from reconciler.kind import Context
 from reconciler.kinds.cluster import reserving, rows
 from reconciler.kinds.cluster.kubeconfigs import compare_file
-from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.providers import Container, Found, Provider, provider_named, wanted_nodes
 from reconciler.kinds.cluster.providers.docker import Tools, is_image
-from reconciler.kinds.cluster.secret_values import hidden, holds_secrets
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.kinds.cluster.states import State
 from reconciler.model.digest import to_plain
 from reconciler.model.observation import Observation
 from reconciler.model.resource import Resource
+from reconciler.planning.live import comparable
+from reconciler.planning.secret_values import hidden, holds_secrets
 
 if TYPE_CHECKING:
     from reconciler.transports.kube import KubeTransport

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.errors import SpecError
-from reconciler.kinds.cluster.secret_values import holds_secrets, wrapped
 from reconciler.model.secret import Secret, SpecFile
+from reconciler.planning.secret_values import holds_secrets, wrapped
 from reconciler.transports.yaml_text import load_yaml_documents
 
 MAX_NODES = 100_000

@@ -34,9 +34,9 @@ from reconciler.kinds.cluster.kubeconfigs import remove_file, write_file
 from reconciler.kinds.cluster.looking import NO_ADDRESS, cluster_uid, ready_nodes
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.providers import Provider, in_containers, provider_named
-from reconciler.kinds.cluster.secret_values import revealed
 from reconciler.kinds.cluster.states import State
 from reconciler.model.plan import Action
+from reconciler.planning.secret_values import revealed
 
 if TYPE_CHECKING:
     from reconciler.transports.kube import KubeTransport

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
-from reconciler.kinds.cluster.live import comparable
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.model.secret import SpecFile
 from reconciler.planning.diff import diff
+from reconciler.planning.live import comparable
 
 
 def manifest(kind: str = "ConfigMap", name: str = "a", **more: Any) -> dict[str, Any]:

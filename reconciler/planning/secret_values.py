@@ -2,7 +2,7 @@
 
 In the normal form a Secret has `data` alone (`stringData` is merged into it, as the API server does it), each value a
 `Secret` holding base64 text; the planner turns it into `{"secret": keyed digest}`. `observe` reports the same of the
-live object, and only the step that applies a manifest gets the values back. Called by `manifests`, `looking`, `steps`.
+live object, and only the step that applies a manifest gets the values back. For kinds.
 """
 
 from __future__ import annotations

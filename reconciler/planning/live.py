@@ -1,4 +1,4 @@
-"""A live object cut down to what can be compared with its manifest. Pure; called by `observe`.
+"""A live object cut down to what can be compared with its manifest. Pure; for kinds whose resources are objects.
 
 Kept is what the manifest names, and what we own by server-side apply (the field manager's own list says so): a field
 that was dropped from the manifest is still ours, so the planner finds it. Dropped is what others set and what the
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from reconciler.transports import FIELD_MANAGER
+from reconciler.model.marks import FIELD_MANAGER
 
 _QUANTITY_PARENTS = frozenset({"limits", "requests", "capacity", "hard", "sizeLimit", "divisor"})
 _SUFFIXES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -24,6 +24,40 @@ if TYPE_CHECKING:
 CheckAnswer = Literal["done", "not_done", "unknown"]
 Outputs = Mapping[str, Any]
 Wanted = Literal["present", "stopped", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCluster:
+    """A recorded cluster, as kinds that work in clusters need it.
+
+    labels: of its document. kubeconfig, context: what reaches it. server: URL of its API. state: as last recorded.
+    is_wanted: False once it is to be deleted. was_verified: it was seen to work at least once since it was made.
+    server_ip, node_port, http_port: where it can be reached from outside; "" and None while nobody knows.
+    """
+
+    name: str
+    kubeconfig: Path
+    context: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    provider: str = ""
+    environment: str = ""
+    server: str = ""
+    state: str = ""
+    is_wanted: bool = True
+    was_verified: bool = False
+    server_ip: str = ""
+    node_port: int | None = None
+    http_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A live type that a kind wants to be told about. cluster: its recorded name."""
+
+    cluster: str
+    api_version: str
+    kind: str
 
 
 class ProcessTransport(Protocol):
@@ -112,6 +146,14 @@ class Context(Protocol):
 
     def kube(self, kubeconfig: Path, context: str = "") -> KubeTransport:
         """A Kubernetes API, through a checked kubeconfig. Imports the client only here."""
+        ...
+
+    def clusters(self) -> Mapping[str, KnownCluster]:
+        """Every recorded cluster by name, whichever kind records it."""
+        ...
+
+    def cluster(self, name: str) -> KubeTransport:
+        """The API of a recorded cluster. Raises TransientError("NoSuchCluster") when none of this name is recorded."""
         ...
 
     def digest_of(self, secret: Secret) -> str:
@@ -229,6 +271,55 @@ class KeepsWishes(Protocol):
         """Note in the record of such a resource what is wanted of it from now on. Raises BlockedError if it may not."""
         ...
 
+
+@runtime_checkable
+class TellsFacts(Protocol):
+    """What a kind may have whose records say more of a resource than its spec and its status do."""
+
     def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
         """By name, what the records say of each resource for people: words and plain values. Reads."""
+        ...
+
+
+@runtime_checkable
+class KeepsSeen(Protocol):
+    """What a kind may have that keeps what was seen of a resource in records of its own."""
+
+    def seen(self, records: Records, resource: Resource, observation: Observation) -> None:
+        """Write what a look showed, with what the observation has as `facts`.
+
+        Called whenever the outcome of a look is stored, in the same transaction; never by a dry run. It has to write
+        only what differs: it is called for every look.
+        """
+        ...
+
+
+@runtime_checkable
+class RecordsClusters(Protocol):
+    """What the kind has whose resources are clusters that other kinds work in."""
+
+    def clusters(self, records: Records, home: Path) -> Mapping[str, KnownCluster]:
+        """Every recorded cluster by name, without its labels. Reads."""
+        ...
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """What a kind may have whose desired state is made of what other kinds have recorded.
+
+    Such a resource is planned and carried out after those that it follows; whether there is anything to do for it is
+    decided then. One of those that fails holds it up as little as one that is not there.
+    """
+
+    def follows(self, resource: Resource) -> Sequence[str]:
+        """The names of the kinds. Pure."""
+        ...
+
+
+@runtime_checkable
+class WatchesLive(Protocol):
+    """What a kind may have that is to look at once when something live has changed, not at its next interval."""
+
+    def watches(self, resource: Resource) -> Sequence[Watch]:
+        """Live types whose objects carry `model.marks.ownership_labels` of their resources. Pure."""
         ...

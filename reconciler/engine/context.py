@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import LeaseLostError, WaitingError
-from reconciler.kind import Outputs
+from reconciler.kind import KnownCluster, Outputs
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource
 from reconciler.model.secret import Secret
@@ -58,11 +58,21 @@ class ObserveContext:
 
     def kube(self, kubeconfig: Path, context: str = "") -> KubeTransport:
         """A Kubernetes API, through a checked kubeconfig."""
-        from reconciler.transports.kube import KubeconfigPolicy, KubeTransport  # noqa: PLC0415 - not every kind needs it
+        from reconciler.engine.known_clusters import open_kube  # noqa: PLC0415 - not every kind needs a Kubernetes API
 
-        allowed = self.runtime.settings.kubeconfig
-        policy = KubeconfigPolicy(allowed.allow_exec, allowed.allow_proxy, allowed.allow_token_file)
-        return KubeTransport(kubeconfig, context, policy=policy)
+        return open_kube(self.runtime, kubeconfig, context)
+
+    def clusters(self) -> Mapping[str, KnownCluster]:
+        """Every recorded cluster by name."""
+        from reconciler.engine.known_clusters import known_clusters  # noqa: PLC0415 - likewise
+
+        return known_clusters(self.runtime)
+
+    def cluster(self, name: str) -> KubeTransport:
+        """The API of a recorded cluster."""
+        from reconciler.engine.known_clusters import open_cluster  # noqa: PLC0415 - likewise
+
+        return open_cluster(self.runtime, name)
 
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""

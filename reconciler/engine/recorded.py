@@ -7,13 +7,13 @@ vanished: a record never brings back what somebody took out of the specs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import ReconcilerError, SpecError, UsageError
-from reconciler.kind import KeepsWishes, Wanted
+from reconciler.kind import KeepsWishes, TellsFacts, Wanted
 from reconciler.kinds import Kinds
 from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
 from reconciler.store import resources as store
@@ -49,7 +49,7 @@ def read_wishes(runtime: Runtime, connection: Connection) -> Wishes:
 
     found: dict[ResourceRef, Resource] = {}
     problems: list[Problem] = []
-    for name, keeper in _keepers(runtime.kinds):
+    for name, keeper in runtime.kinds.offering(KeepsWishes).items():
         try:
             documents = list(keeper.recorded(_records(runtime, name, connection)))
         except ReconcilerError as error:
@@ -72,7 +72,7 @@ def want(runtime: Runtime, connection: Connection, ref: ResourceRef, state: Want
 
     Raises UsageError when no record wants it, and what the kind raises that does not allow it.
     """
-    keeper = dict(_keepers(runtime.kinds)).get(ref.kind)
+    keeper = runtime.kinds.offering(KeepsWishes).get(ref.kind)
     if keeper is None:
         raise UsageError("NoSuchRecord", f"kind {ref.kind} keeps no record of what is wanted")
     keeper.want(_records(runtime, ref.kind, connection), ref.name, state)
@@ -96,14 +96,10 @@ def facts(
 ) -> dict[ResourceRef, Mapping[str, Any]]:
     """What records say of each resource, for people."""
     found: dict[ResourceRef, Mapping[str, Any]] = {}
-    for name, keeper in _keepers(kinds):
-        said = keeper.facts(KindRecords(database, tables.get(name, {}), None, connection))
+    for name, teller in kinds.offering(TellsFacts).items():
+        said = teller.facts(KindRecords(database, tables.get(name, {}), None, connection))
         found |= {ResourceRef(name, one): fact for one, fact in said.items()}
     return found
-
-
-def _keepers(kinds: Mapping[str, Any]) -> Iterator[tuple[str, KeepsWishes]]:
-    return ((name, kind) for name, kind in kinds.items() if isinstance(kind, KeepsWishes))
 
 
 def _records(runtime: Runtime, kind: str, connection: Connection) -> KindRecords:

@@ -10,19 +10,25 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reconciler.errors import UsageError
 from reconciler.kind import Kind
-from reconciler.kinds.guarded import guarded
+from reconciler.kinds.guarded import GuardedKind
+from reconciler.kinds.offers import Offers
 
 
 @dataclass(frozen=True, slots=True)
 class KindPackage:
-    """A kind and where it was found. module: importable name of its package. folder: on disk."""
+    """A kind and where it was found. module: importable name of its package. folder: on disk.
+
+    kind: wrapped, as everybody asks it. own: the kind itself, by which one sees what it offers beside.
+    """
 
     kind: Kind
     module: str
     folder: Path
+    own: Any
 
     @property
     def has_tables(self) -> bool:
@@ -41,6 +47,11 @@ class Kinds(Mapping[str, Kind]):
                 raise UsageError(
                     "DuplicateKind", f"{package.module} and {other.module} both define kind {package.kind.name}"
                 )
+
+    def offering(self, protocol: type[object]) -> dict[str, Offers]:
+        """Each kind that has an optional protocol of `kind`, by name; only that protocol's methods may be called."""
+        packages = self.packages.items()
+        return {name: Offers(package.own) for name, package in packages if isinstance(package.own, protocol)}
 
     def __getitem__(self, name: str) -> Kind:
         return self.packages[name].kind
@@ -68,4 +79,4 @@ def _load(module_name: str) -> KindPackage:
         raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is not carried out by this version")
     if module.__file__ is None:
         raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
-    return KindPackage(guarded(kind), module_name, Path(module.__file__).parent)
+    return KindPackage(GuardedKind(kind), module_name, Path(module.__file__).parent, kind)

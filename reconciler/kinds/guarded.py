@@ -1,17 +1,18 @@
 """A kind as the engine sees it: whatever its code does, its answers are what the protocol promises, or an error.
 
 A kind may come from outside. One that raises what it should not, or answers with something else than promised, must
-cost its own resources only: never a pass over others, never the process. Every kind that is discovered is wrapped here.
+cost its own resources only: never a pass over others, never the process. Every kind that is discovered is wrapped here,
+what it offers beside being a kind in `offers`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 from reconciler.errors import ReconcilerError, TerminalError
-from reconciler.kind import Context, KeepsWishes, Kind, Records, Step, Wanted
+from reconciler.kind import Context, Kind, Step
 from reconciler.model.observation import Observation
 from reconciler.model.plain import plain_fault
 from reconciler.model.plan import Change, Preview
@@ -131,53 +132,6 @@ class GuardedKind:
         return TerminalError("KindFailed", f"kind {self.name}: {what} of {ref} is of no use: {why}")
 
 
-class GuardedKeeper(GuardedKind):
-    """A kind whose own records say what is wanted; see `kind.KeepsWishes`."""
-
-    def __init__(self, kind: KeepsWishes) -> None:
-        super().__init__(cast(Kind, kind))
-        self._keeper = kind
-
-    def recorded(self, records: Records) -> Iterable[Mapping[str, Any]]:
-        """See KeepsWishes. Raises TerminalError when something in it is no document."""
-        found = self._called("recorded", lambda: tuple(self._keeper.recorded(records)))
-        fault = next((fault for one in found if (fault := _document_fault(one))), "")
-        if fault:
-            raise TerminalError("KindFailed", f"kind {self.name}: what its records want is of no use: {fault}")
-        return found
-
-    def want(self, records: Records, name: str, state: Wanted) -> None:
-        """See KeepsWishes."""
-        self._called("want", lambda: self._keeper.want(records, name, state))
-
-    def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
-        """See KeepsWishes. Raises TerminalError for what cannot be shown."""
-        found = self._called("facts", lambda: {name: dict(one) for name, one in self._keeper.facts(records).items()})
-        if fault := plain_fault(found):
-            raise TerminalError("KindFailed", f"kind {self.name}: what it says of its records is of no use: {fault}")
-        return found
-
-    def _called(self, what: str, call: Callable[[], T]) -> T:
-        try:
-            return call()
-        except ReconcilerError:
-            raise
-        except (Exception, SystemExit) as error:
-            log.debug("%s: %s failed", self.name, what, exc_info=True)
-            message = f"kind {self.name}: {what} failed: {type(error).__name__}: {error}"
-            raise TerminalError("KindFailed", message) from error
-
-
-def guarded(kind: Kind) -> GuardedKind:
-    """The kind, wrapped with all that it offers."""
-    return GuardedKeeper(kind) if isinstance(kind, KeepsWishes) else GuardedKind(kind)
-
-
-def _document_fault(one: Any) -> str:
-    """What is wrong with a document of a kind's records; "" for nothing that the loader would not say better."""
-    return plain_fault(one) if isinstance(one, Mapping) else f"one is a {type(one).__name__}"
-
-
 def _observation_fault(ref: ResourceRef, answer: Any) -> str:
     """What is wrong with an observation; "" for nothing."""
     if not isinstance(answer, Observation):
@@ -190,6 +144,8 @@ def _observation_fault(ref: ResourceRef, answer: Any) -> str:
     pending: Any = answer.pending
     if not isinstance(pending, ResourceRef | None):
         return "what it waits for is no reference"
+    if fault := plain_fault(answer.facts):
+        return f"of its facts, {fault}"
     fault = plain_fault(answer.state)
     return f"of its state, {fault}" if fault else ""
 

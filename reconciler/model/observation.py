@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from reconciler.model.resource import ResourceRef, State
 
@@ -15,7 +17,8 @@ class Observation:
     unreachable: the target did not answer (counted apart). pending: the resource of the same plan inside which this one
     will live, so that it cannot be looked at yet. unhealthy: why what is there does not work, "" when it does or when
     health means nothing here. note: what people should know before it is made or changed, "" for nothing; no part of
-    the state. observed_at: seconds since the epoch.
+    the state. facts: plain values beside the compared state, for the kind's own records (`kind.KeepsSeen`).
+    observed_at: seconds since the epoch.
     """
 
     ref: ResourceRef
@@ -25,6 +28,7 @@ class Observation:
     pending: ResourceRef | None = None
     unhealthy: str = ""
     note: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
     observed_at: float = 0.0
 
     @property

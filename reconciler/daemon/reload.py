@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from reconciler.daemon.logs import tell
 from reconciler.daemon.metrics import Metrics
+from reconciler.engine.followers import leaders_of
 from reconciler.engine.queue import WorkQueue
 from reconciler.engine.workspace import Workspace
 from reconciler.model.resource import ResourceRef
@@ -31,6 +32,7 @@ class Reloader:
         self._closed = threading.Event()
         self._needs: dict[ResourceRef, tuple[ResourceRef, ...]] = {}
         self._dependents: dict[ResourceRef, set[ResourceRef]] = {}
+        self._leaders: dict[ResourceRef, tuple[str, ...]] = {}
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._loop, name="reload", daemon=True)
         self.loaded = threading.Event()
@@ -55,6 +57,10 @@ class Reloader:
     def dependents(self, ref: ResourceRef) -> Collection[ResourceRef]:
         """Who needs a resource."""
         return tuple(self._dependents.get(ref, ()))
+
+    def followers(self, ref: ResourceRef) -> Collection[ResourceRef]:
+        """Whose desired state is made of what is recorded of a resource, among others."""
+        return [follower for follower, kinds in self._leaders.copy().items() if ref.kind in kinds]
 
     def _loop(self) -> None:
         while self._wanted.wait() and not self._closed.is_set():
@@ -93,8 +99,10 @@ class Reloader:
         self._told = problems
 
     def _relate(self, moved: Collection[ResourceRef]) -> None:
-        """Keep the reverse of "needs" for what moved."""
+        """Keep the reverse of "needs" for what moved, and who follows which kinds."""
+        leaders = leaders_of(self._workspace.runtime.kinds, self._workspace.desired, moved)
         for ref in moved:
+            self._leaders.pop(ref, None)
             for need in self._needs.pop(ref, ()):
                 self._dependents.get(need, set()).discard(ref)
             resource = self._workspace.desired.get(ref)
@@ -102,3 +110,4 @@ class Reloader:
                 needs = self._needs[ref] = needs_of(self._workspace.runtime.kinds, resource)
                 for need in needs:
                     self._dependents.setdefault(need, set()).add(ref)
+        self._leaders |= leaders

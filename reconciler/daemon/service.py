@@ -58,6 +58,7 @@ class Service:
         self._worker = Worker(self._reconciler, workspace, self._metrics, LogListener())
         self._reloader = Reloader(workspace, self._worker.queue, self._metrics)
         self._worker.dependents_of = self._reloader.dependents
+        self._worker.followers_of = self._reloader.followers
         source = workspace.source if isinstance(workspace.source, GitSource) else None
         self._fetcher = Fetcher(runtime, workspace, self._reloader, source)
         finish, sync = self._worker.end_runs, self._fetcher.answer

@@ -43,7 +43,11 @@ class OpenRun:
 
 
 class Worker:
-    """The daemon's workers. dependents_of: who needs a resource, to wake them when it is ready; set before `start`."""
+    """The daemon's workers.
+
+    dependents_of: who needs a resource, to wake them when it is ready. followers_of: who has to be looked at whenever
+    it was changed. Set before `start`.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Worker:
         self._workspace = workspace
         self._metrics = metrics
         self.dependents_of: Callable[[ResourceRef], Collection[ResourceRef]] = lambda _ref: ()
+        self.followers_of: Callable[[ResourceRef], Collection[ResourceRef]] = lambda _ref: ()
         self._listener = listener
         settings = self._runtime.settings
         self._pace = Pace(settings.unsettled_interval, settings.backoff.min, settings.backoff.max)
@@ -177,6 +182,7 @@ class Worker:
         if result.verdict in ("ok", "changed"):
             is_gone = result.change.action is Action.DELETE
             self.queue.add(result.change.requires if is_gone else self.dependents_of(ref))
+            self.queue.add(self.followers_of(ref))
         if status is None:
             return None
         return self._pace.after_change(result, status.failures)

@@ -176,8 +176,9 @@ def _moved(change: Change, current: Change) -> Result:
 
 
 def _refines(planned: Change, current: Change) -> bool:
-    """A change that could not be looked at when it was planned may turn out to be an update to the planned state."""
-    return planned.conditional and current.action in (Action.CREATE, Action.UPDATE)
+    """What could not be known when it was planned may turn out to need an update, with steps that were planned."""
+    is_possible = planned.conditional and current.action in (Action.CREATE, Action.UPDATE)
+    return is_possible and {step.name for step in current.steps} <= {step.name for step in planned.steps}
 
 
 def _outcome(run: Run, result: Result, record: Record | None, seen: Observation | None = None) -> Outcome:

@@ -112,5 +112,6 @@ def _change(change: Change) -> dict[str, Any]:
         if obstacle
         else None,
         "requires": [str(need) for need in change.requires],
+        "follows": [str(one) for one in change.follows],
         "fingerprint": change.fingerprint,
     }

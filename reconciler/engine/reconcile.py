@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.executor import Executor
+from reconciler.engine.followers import leaders_of
 from reconciler.engine.keeper import LeaseKeeper
 from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Observer
@@ -83,7 +84,8 @@ class Reconciler:
             now=time.time(),
             revision=workspace.revision,
         )
-        world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen)
+        leaders = leaders_of(self.runtime.kinds, workspace.desired, scope)
+        world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen, leaders)
         plan = make_plan(world, options)
         if any(change.action.destroys for change in plan.changes):
             world, options = self._widened(workspace, world, options)

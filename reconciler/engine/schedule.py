@@ -1,6 +1,6 @@
 """Carrying out a whole plan: what is needed first, what runs side by side, what is skipped. Called by `reconcile`.
 
-Dependents of a change that did not succeed are skipped, everything else goes on.
+Dependents of a change that did not succeed are skipped, everything else goes on, also what only follows it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[R
     """Make every effective change of a plan, at most `forks` at a time. Results in the order in which they ended."""
     changes = {change.ref: change for change in plan.effective}
     waiting = prerequisites(changes)
+    followers = reverse({ref: change.follows for ref, change in changes.items()})
     dependents = reverse(waiting)
+    for change in changes.values():
+        waiting[change.ref].update(one for one in change.follows if one in changes)
     ended: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
     results: list[Result] = []
     pool = DaemonPool(max(1, forks), "apply")
@@ -47,14 +50,19 @@ def execute_plan(executor: Executor, run: Run, plan: Plan, forks: int) -> list[R
         running -= 1
         results.append(result)
         ref = result.change.ref
+        over = [ref]
         if result.verdict in ("ok", "changed"):
             for dependent in dependents.get(ref, ()):
                 waiting.get(dependent, set()).discard(ref)
         else:
             for skipped in sorted(reachable(dependents, [ref]) & waiting.keys()):
                 del waiting[skipped]
+                over.append(skipped)
                 results.append(_skipped(run, changes[skipped], ref))
-        running += start(dependents.get(ref, ()))
+        behind = {follower for one in over for follower in followers.get(one, ())}
+        for follower in behind:
+            waiting.get(follower, set()).difference_update(over)
+        running += start({*dependents.get(ref, ()), *behind})
     pool.close()
     return results
 

@@ -126,7 +126,7 @@ def _present(
     if observation.pending is not None:
         why = f"lives in {observation.pending}, which this plan makes"
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after), conditional=True)
-        return _moded(judgement, kind, change, record)
+        return moded(judgement, kind, change, record)
     if observation.state is None:
         why = "it was applied before and is gone" if applied is not None else "it does not exist"
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after))
@@ -134,11 +134,11 @@ def _present(
         change = _differs(judgement, kind, change, diffs)
     if observation.note:
         change = replace(change, why=f"{change.why}; {observation.note}")
-    return _moded(judgement, kind, change, record)
+    return moded(judgement, kind, change, record)
 
 
-def _moded(judgement: Judgement, kind: KindRules, change: Change, record: Record | None) -> Change:
-    """A change with its steps, as far as the mode of its resource lets it pass."""
+def moded(judgement: Judgement, kind: KindRules, change: Change, record: Record | None) -> Change:
+    """A change with its steps, as far as the mode of its resource lets it pass. Called by `following` as well."""
     mode = change.resource.lifecycle.mode
     if mode == "observe":
         return replace(change, action=Action.NOOP, why="only observed", diffs=(), conditional=False)

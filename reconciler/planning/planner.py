@@ -15,7 +15,8 @@ from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.decide import Judgement, decide, fingerprinted
-from reconciler.planning.order import reverse, topological
+from reconciler.planning.following import Leaders, follow
+from reconciler.planning.order import reachable, reverse, topological
 from reconciler.planning.rules import KindRules
 
 
@@ -46,6 +47,7 @@ class World:
     desired: every resource of every source. records: what the store remembers, at least of the scope and of everything
     that depends on it or that it depends on. observations: of the scope. scope: what to plan for.
     frozen: resources known only in stored form because their source cannot be read now, and why: left alone.
+    leaders: for those of the scope that follow others, the kinds that they follow.
     """
 
     kinds: Mapping[str, KindRules]
@@ -54,6 +56,7 @@ class World:
     observations: Mapping[ResourceRef, Observation]
     scope: Collection[ResourceRef] = field(default_factory=tuple)
     frozen: Mapping[ResourceRef, str] = field(default_factory=dict)
+    leaders: Leaders = field(default_factory=dict)
 
 
 def make_plan(world: World, options: PlanOptions) -> Plan:
@@ -74,6 +77,8 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     _hold_back_dependents(changes, world)
     _hold_back_needed(changes, world)
     _brake(changes, options)
+    if follow(changes, world.leaders, world.records, judgement):
+        _hold_back_dependents(changes, world)
     _seal_dependencies(changes, world)
     return Plan(
         changes=tuple(changes[ref] for ref in _execution_order(changes)),
@@ -204,6 +209,14 @@ def _seal_dependencies(changes: dict[ResourceRef, Change], world: World) -> None
 
 
 def _execution_order(changes: Mapping[ResourceRef, Change]) -> list[ResourceRef]:
-    order = topological({ref: change.requires for ref, change in changes.items()})
-    kept = [ref for ref in order if changes[ref].action is not Action.DELETE]
-    return kept + [ref for ref in reversed(order) if changes[ref].action is Action.DELETE]
+    """What is needed first, deletes the other way round after that, and last what follows a delete."""
+    order = topological({ref: (*change.requires, *change.follows) for ref, change in changes.items()})
+    deletes = [ref for ref in reversed(order) if changes[ref].action is Action.DELETE]
+    rest = [ref for ref in order if changes[ref].action is not Action.DELETE]
+    last = reachable(reverse({ref: changes[ref].requires for ref in rest}), _after(changes, deletes)) if deletes else ()
+    return [*(ref for ref in rest if ref not in last), *deletes, *(ref for ref in rest if ref in last)]
+
+
+def _after(changes: Mapping[ResourceRef, Change], deletes: Collection[ResourceRef]) -> set[ResourceRef]:
+    gone = set(deletes)
+    return {ref for ref, change in changes.items() if gone.intersection(change.follows)}

@@ -50,7 +50,13 @@ class Plain:
         return [PlainStep(change.action.value)]
 
 
-KINDS = {"Plain": Plain()}
+class Follower(Plain):
+    """Its own state says nothing; what it is to be is made of what is recorded of others."""
+
+    name = "Follower"
+
+
+KINDS = {"Plain": Plain(), "Follower": Follower()}
 KEY = b"k" * 32
 
 
@@ -92,7 +98,8 @@ def plan(
     records = {one.ref: one for one in remembered}
     observations = {one.ref: one for one in seen}
     refs = dict.fromkeys((*desired, *records)) if scope is None else dict.fromkeys(map(ref, scope))
-    world = World(KINDS, desired, records, observations, tuple(refs), frozen or {})
+    leaders = {ref: ("Plain",) for ref in refs if ref.kind == "Follower"}
+    world = World(KINDS, desired, records, observations, tuple(refs), frozen or {}, leaders)
     return make_plan(world, PlanOptions(**{"key": KEY, **options}))
 
 

@@ -1,30 +1,35 @@
 """One database: connections, transactions, the clock, upserts. Everything in `store` goes through it.
 
 SQLite runs in WAL mode: readers never wait, writers take the write lock at BEGIN IMMEDIATE and wait for it at most
-`busy_timeout`. A thread lock in front of it makes the writers of one process queue instead of polling each other out.
+`busy_timeout`. A thread lock in front of it makes the writers of one process queue instead of polling each other out;
+what a writer waited there is taken off what it may wait for other processes. There is one store: an address that is of
+no use is an error, and nothing else is opened in its place.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from reconciler.errors import DatabaseError
 from reconciler.store.clock import now_of
 
 BUSY_TIMEOUT = 30.0
+"""Seconds that a writer waits for the others, unless the settings say otherwise."""
 
 
 class Database:
     """A database that is open and at the newest schema. Safe to share between threads.
 
-    url: an SQLAlchemy URL. busy_timeout: seconds that a writer waits for the others.
+    url: an SQLAlchemy URL; DatabaseError when none can be opened there by its looks. busy_timeout: seconds that a
+    writer waits for the others, threads and processes together.
     """
 
     def __init__(self, url: str, busy_timeout: float = BUSY_TIMEOUT) -> None:
@@ -58,12 +63,14 @@ class Database:
             raise RuntimeError(
                 "a write transaction inside a write transaction of the same thread would wait for itself"
             )
+        began = time.monotonic()
         if not self._writer.acquire(timeout=self.busy_timeout):
             raise self._locked()
         self._writing = threading.get_ident()
+        left = max(0.0, self.busy_timeout - (time.monotonic() - began))
         try:
             with self._errors(), self.engine.connect() as connection:
-                immediate = connection.execution_options(immediate=True)
+                immediate = connection.execution_options(immediate=True, patience=left)
                 with immediate.begin():
                     yield immediate
         finally:
@@ -132,11 +139,36 @@ class Database:
         )
 
 
+def _checked(url: str) -> URL:
+    """The parsed URL of a store that we know how to keep. Raises DatabaseError, which quotes no password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(
+            "BadDatabaseUrl", "dbUrl is no URL of a database, such as sqlite:////folder/file"
+        ) from error
+    shown, name = parsed.render_as_string(), parsed.get_backend_name()
+    if name not in ("sqlite", "mysql", "mariadb"):
+        raise DatabaseError("BadDatabaseUrl", f"dbUrl {shown}: the store is SQLite, MySQL or MariaDB, never {name}")
+    if name == "sqlite" and (parsed.drivername not in ("sqlite", "sqlite+pysqlite") or not _is_in_a_file(parsed)):
+        raise DatabaseError("BadDatabaseUrl", f"dbUrl {shown}: a store in SQLite is a file: sqlite:////folder/file")
+    return parsed
+
+
+def _is_in_a_file(url: URL) -> bool:
+    return bool(url.database) and url.database != ":memory:" and not str(url.database).startswith("file:")
+
+
 def _make_engine(url: str, busy_timeout: float) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+    parsed = _checked(url)
+    if parsed.get_backend_name() != "sqlite":
+        try:
+            return create_engine(parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+        except (ArgumentError, ImportError) as error:
+            message = f"dbUrl {parsed.render_as_string()}: its driver is not installed: {error}"
+            raise DatabaseError("BadDatabaseUrl", message) from error
     engine = create_engine(
-        url, connect_args={"timeout": busy_timeout, "isolation_level": None}, pool_size=8, max_overflow=120
+        parsed, connect_args={"timeout": busy_timeout, "isolation_level": None}, pool_size=8, max_overflow=120
     )
 
     @event.listens_for(engine, "connect")
@@ -149,7 +181,20 @@ def _make_engine(url: str, busy_timeout: float) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if options.get("immediate"):
+            _begin_writing(connection, options["patience"], busy_timeout)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_writing(connection: Connection, patience: float, usual: float) -> None:
+    """Take the write lock within `patience` seconds; whoever is given the connection next waits as `usual`."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(usual * 1000)}")

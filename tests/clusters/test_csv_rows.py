@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from tests.clusters.docker_lab import DockerLab, docker_cluster
 from tests.clusters.kindler import COLUMNS, CSV, NAMES, write_database
 from tests.daemon.lab import ROOT, Daemon, until
+
+STRACE = shutil.which("strace")
 
 
 def csv_file(docker: DockerLab, text: str = CSV) -> Path:
@@ -79,21 +82,54 @@ def test_row_0_01_a_column_changes_what_is_wanted_of_a_cluster_that_is_there(doc
 
 
 def test_row_0_02_the_file_is_never_opened_again(docker: DockerLab) -> None:
-    """It is deleted after the bootstrap; creating, listing, deleting and reconciling go on without it."""
+    """It is deleted after the bootstrap; creating, listing, deleting and reconciling go on without it.
+
+    Where strace may be used, no process of ours has so much as tried to open it, but for the bootstrap itself.
+    """
+    why_not = strace_fault()
     file = csv_file(docker, only("dev-a"))
-    daemon = docker.daemon("--bootstrap-csv", file)
+    with docker.prefixed(*([] if why_not else traced(docker, "bootstrap"))):
+        daemon = docker.daemon("--bootstrap-csv", file)
     docker.await_ready("Cluster/dev-a")
     assert not any(str(file) in str(one.readlink()) for one in Path(f"/proc/{daemon.pid}/fd").iterdir())
     daemon.terminate()
     file.unlink()
-    docker.ok("create", "cluster", "more")
-    assert {"Cluster/dev-a", "Cluster/more"} <= set(docker.ok("get", "-o", "name").split())
-    docker.apply()
-    daemon = docker.daemon("--bootstrap-csv", file)
-    docker.ok("reconcile", "Cluster/dev-a")
-    docker.ok("delete", "Cluster/dev-a", "--yes", "--no-apply")
+    with docker.prefixed(*([] if why_not else traced(docker, "after"))):
+        assert docker.start("create", "cluster", "more").wait() == 0
+        listing = docker.start("get", "-o", "name")
+        assert listing.wait() == 0
+        assert {"Cluster/dev-a", "Cluster/more"} <= set(listing.out().split())
+        assert docker.start("apply", docker.specs, "--yes").wait() == 0
+        docker.daemon("--bootstrap-csv", file)
+        assert docker.start("reconcile", "Cluster/dev-a").wait() == 0
+        assert docker.start("delete", "Cluster/dev-a", "--yes", "--no-apply").wait() == 0
     until(lambda: docker.row("dev-a") is None, lambda: docker.row("dev-a"))
     assert docker.made_names() == []
+    if why_not:
+        pytest.skip(f"all of it but the system calls: {why_not}")
+    opened = {name: "".join(path.read_text() for path in docker.root.glob(f"{name}.trace*")) for name in TRACES}
+    assert file.name in opened["bootstrap"]
+    assert file.name not in opened["after"]
+    assert opened["after"].count("/reconciler.db") >= 6, "each of the commands and the daemon was traced"
+
+
+TRACES = ("bootstrap", "after")
+TRACING = ("-D", "-ff", "--seccomp-bpf", "-qq", "-e", "trace=open,openat,openat2", "-s", "4096")
+
+
+def traced(docker: DockerLab, name: str) -> list[str]:
+    """A program in front of another one that notes every file which it and its children open, one note a process."""
+    return [str(STRACE), *TRACING, "-o", str(docker.root / f"{name}.trace")]
+
+
+def strace_fault() -> str:
+    """Why strace cannot be used; "" where it can."""
+    if STRACE is None:
+        return "strace is not installed"
+    tried = subprocess.run(
+        [STRACE, "-f", "--seccomp-bpf", "-o", os.devnull, "true"], capture_output=True, text=True, check=False
+    )
+    return "" if tried.returncode == 0 else f"strace is not permitted: {tried.stderr.strip()}"
 
 
 def test_row_0_03_imported_before_the_page_answers(docker: DockerLab) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from place import kill, wait_for
+from place import Place, kill, wait_for
 from sqlalchemy import func, insert, select
 
 from reconciler.errors import DatabaseError
 from reconciler.loading.settings import Settings
+from reconciler.store import database as database_module
 from reconciler.store import events, views
 from reconciler.store.database import BUSY_TIMEOUT, Database
 from reconciler.store.tables import approvals, changes, consumed_plans, metadata, runs
@@ -106,6 +109,60 @@ def test_row_0_08_lock_timeout(database_file: Path) -> None:
     fails_in_time(database_file, 0.5, patience=10.0)
     assert BUSY_TIMEOUT == 30.0
     assert Settings(home=Path("/x")).busy_timeout == 30.0
+
+
+def test_k35_the_lock_message_says_the_time_that_was_waited(database_file: Path) -> None:
+    """Behind a thread that waits for another process, then for that process: one time for both, not one for each.
+
+    The predecessor said 30 s, and had waited 60.
+    """
+    assert BUSY_TIMEOUT == 30.0 == Settings(home=Path("/x")).busy_timeout
+    database = Database.at(database_file, busy_timeout=1.5)
+
+    def fail() -> float:
+        started = time.monotonic()
+        with pytest.raises(DatabaseError, match=r"not free within 1\.5 s"):
+            note(database, "too late")
+        return time.monotonic() - started
+
+    with locked_by_another_process(database_file), ThreadPoolExecutor(1) as pool:
+        first = pool.submit(fail)
+        time.sleep(0.2)
+        behind = fail()
+        first.result()
+    database.close()
+    assert 1.4 <= behind < 2.4, "1.3 s for the thread and then 1.5 s more would be 2.8 s"
+
+
+UNUSABLE = {
+    "sqlite:////nowhere/at/all/store.db": "unable to open database file",
+    "postgresql://ann:hunter2@127.0.0.1:5432/kindler": "never postgresql",
+    "mysql+nosuchdriver://ann:hunter2@127.0.0.1/kindler": "its driver is not installed",
+    "sqlite://": "a store in SQLite is a file",
+    "sqlite+aiosqlite:////tmp/x": "a store in SQLite is a file",
+    "kindler hunter2": "no URL of a database",
+}
+
+
+@pytest.mark.parametrize("url", UNUSABLE)
+def test_k34_there_is_no_second_store(url: str, place: Place) -> None:
+    """What the setting names is used, or nothing: no other database is opened or made in its place."""
+    place.database_file.unlink()
+    before = sorted(path.name for path in place.home.iterdir())
+    failed = place.run("get", code=8, env={"RECONCILER_DB_URL": url})
+    assert UNUSABLE[url] in failed.err
+    assert "hunter2" not in failed.out + failed.err
+    assert sorted(path.name for path in place.home.iterdir()) == before
+
+
+def test_k34_one_place_opens_databases() -> None:
+    """Whoever wants a store goes through `store.database`; PostgreSQL is spoken of only where it is refused."""
+    root = Path(database_module.__file__).parents[2]
+    sources = {path: path.read_text("utf-8") for part in ("reconciler", "web") for path in (root / part).rglob("*.py")}
+    opening = {path.relative_to(root).as_posix() for path, text in sources.items() if "create_engine(" in text}
+    assert opening == {"reconciler/store/database.py"}
+    spoken = re.compile(r"postgres|psycopg|asyncpg", re.IGNORECASE)
+    assert [path for path, text in sources.items() if spoken.search(text)] == []
 
 
 @pytest.mark.soak

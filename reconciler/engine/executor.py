@@ -190,4 +190,5 @@ def _outcome(run: Run, result: Result, record: Record | None, seen: Observation 
         problem=run.problem_of(ref),  # a change that was made does not mend the document
         unhealthy=seen.unhealthy if seen else "",
         answered=record.requested if record else "",
+        seen=seen,
     )

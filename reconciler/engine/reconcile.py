@@ -109,6 +109,7 @@ class Reconciler:
                     problem=workspace.problem_of(change.ref),
                     unhealthy=seen[change.ref].unhealthy if change.ref in seen else "",
                     answered=requests.get(change.ref, ""),
+                    seen=seen.get(change.ref),
                 )
                 for change in looked.plan.changes
                 if not change.is_effective

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
+from reconciler.engine.keeping import keep_seen
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.status import Outcome, status_update
 from reconciler.model.plan import Action, Change
@@ -44,6 +45,7 @@ def record_result(
             run_id,
         )
         events.add(connection, now, [event, *transitions(previous, update, runtime.owner.holder)])
+        keep_seen(runtime, connection, [outcome])
         if _is_over(connection, result):
             resources.forget(connection, ref)
             statuses.drop_approvals(connection, ref)
@@ -76,6 +78,7 @@ def record_outcomes(runtime: Runtime, outcomes: Iterable[Outcome]) -> None:
         statuses.mark_checked(connection, quiet, now)
         statuses.write(connection, moved, now)
         _forget_withdrawn(connection, gone)
+        keep_seen(runtime, connection, found.values())
         actor = runtime.owner.holder
         events.add(
             connection, now, (event for one in moved for event in transitions(previous.get(one.ref), one, actor))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from reconciler.model.condition import Condition, ConditionStatus
+from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change
 from reconciler.model.result import Result
 from reconciler.store.statuses import Status, StatusUpdate
@@ -25,7 +26,8 @@ class Outcome:
 
     change: what was planned. result: how it ended, None when nothing was run. problem: what is wrong with its document
     ("" when nothing is). unhealthy: why what is there does not work. answered: the token of the request that waited
-    when the look began; one that came later is not answered by it.
+    when the look began; one that came later is not answered by it. seen: what the last look showed, for kinds that keep
+    it.
     """
 
     change: Change
@@ -33,6 +35,7 @@ class Outcome:
     problem: str = ""
     unhealthy: str = ""
     answered: str = ""
+    seen: Observation | None = None
 
 
 def status_update(previous: Status | None, outcome: Outcome, now: float) -> StatusUpdate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -102,6 +103,22 @@ def test_dependents_of_what_did_not_succeed_are_skipped_and_everything_else_goes
     }
     assert results["c"].message == "skipped: Probe/a did not succeed"
     assert sorted(making.order) == ["a", "d"]
+
+
+@pytest.mark.parametrize("verdict", ["changed", "failed"])
+def test_a_follower_comes_after_all_that_it_follows_and_is_held_up_by_none_of_them(verdict: Verdict) -> None:
+    making = Making({"a": verdict}, seconds=0.01)
+    last = dataclasses.replace(change("f", "d"), follows=(ref("a"), ref("b")))
+    results = carry_out(making, last, change("a"), change("b", "a"), change("d"))
+    assert results["f"].verdict == "changed"
+    assert making.before("f") >= ({"a", "d"} if verdict == "failed" else {"a", "b", "d"})
+    assert results["b"].verdict == ("skipped" if verdict == "failed" else "changed")
+
+
+def test_a_follower_is_skipped_when_what_it_needs_failed() -> None:
+    last = dataclasses.replace(change("f", "a"), follows=(ref("b"),))
+    results = carry_out(Making({"a": "failed"}), last, change("a"), change("b"))
+    assert results["f"].verdict == "skipped"
 
 
 def test_what_was_found_as_desired_holds_nobody_up() -> None:

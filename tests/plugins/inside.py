@@ -27,7 +27,7 @@ class Inside:
         self.runtime = open_runtime(dataclasses.replace(settings, **values), "test")
         for kind in kinds:
             package = next(iter(self.runtime.kinds.packages.values()))
-            self.runtime.kinds.packages[kind.name] = dataclasses.replace(package, kind=kind)
+            self.runtime.kinds.packages[kind.name] = dataclasses.replace(package, kind=kind, own=kind)
         self.reconciler = Reconciler(self.runtime, lease_wait, long_lived=True)
         self.workspace = open_workspace(self.runtime, place.specs)
 

@@ -18,6 +18,8 @@ from reconciler.model.resource import Resource, ResourceRef, State
 from reconciler.model.secret import Secret
 
 if TYPE_CHECKING:
+    from reconciler.transports.git_access import RemoteAccess
+    from reconciler.transports.git_remote import GitRemote
     from reconciler.transports.kube import KubeTransport
     from reconciler.transports.process import Completed
 
@@ -156,6 +158,10 @@ class Context(Protocol):
         """The API of a recorded cluster. Raises TransientError("NoSuchCluster") when none of this name is recorded."""
         ...
 
+    def git(self, url: str, access: RemoteAccess) -> GitRemote:
+        """A repository on a git server, read and written without a checkout. Raises SpecError for a bad address."""
+        ...
+
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""
         ...
@@ -188,8 +194,9 @@ class Step:
     weight: share of the change's progress; the weights of a change are summed and scaled. preview: what the plan may
     promise. run returns JSON outputs, journalled with the outcome. check answers, for a step that was open when its
     process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take
-    over before it. command: the external command that it is about, as a plan shows it. No step may rely on having run
-    only once.
+    over before it. command: the external command that it is about, as a plan shows it. independent: when it fails, the
+    change has failed, but independent steps right after it are tried all the same. No step may rely on having run only
+    once.
     """
 
     name: str
@@ -201,6 +208,7 @@ class Step:
     undo: Callable[[Context], None] | None = None
     safe_point: bool = True
     command: str = ""
+    independent: bool = False
 
 
 class Kind(Protocol):

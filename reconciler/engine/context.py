@@ -20,6 +20,8 @@ from reconciler.transports.process import ProcessRunner
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
+    from reconciler.transports.git_access import RemoteAccess
+    from reconciler.transports.git_remote import GitRemote
     from reconciler.transports.kube import KubeTransport
 
 PROGRESS_INTERVAL = 0.2
@@ -74,6 +76,12 @@ class ObserveContext:
 
         return open_cluster(self.runtime, name)
 
+    def git(self, url: str, access: RemoteAccess) -> GitRemote:
+        """A repository on a git server."""
+        from reconciler.engine.remotes import open_remote  # noqa: PLC0415 - likewise
+
+        return open_remote(self.runtime, url, access, self._quiet_process(), self.sleep)
+
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""
         return secret.keyed_digest(self.runtime.key)
@@ -98,6 +106,10 @@ class ObserveContext:
 
     def _cancelled(self) -> Exception | None:
         return None
+
+    def _quiet_process(self) -> ProcessRunner:
+        """For commands whose output is an answer and no log."""
+        return ProcessRunner(cancelled=self._cancelled)
 
     def _lease(self) -> Lease | None:
         return None
@@ -165,6 +177,9 @@ class StepContext(ObserveContext):
         if self.lease.lost.is_set():
             return LeaseLostError("LeaseLost", f"the lease on {self.lease.name} was taken over")
         return None
+
+    def _quiet_process(self) -> ProcessRunner:
+        return ProcessRunner(cancelled=self._cancelled, on_start=self._note_process)
 
     def _lease(self) -> Lease | None:
         return self.lease

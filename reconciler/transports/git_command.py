@@ -1,4 +1,4 @@
-"""Running git so that nothing but our own words decide what it does. Used by `git.Mirror`.
+"""Running git so that nothing but our own words decide what it does. Used by `git.Mirror` and `git_talk`.
 
 No configuration of the system, of the user or of the machine is read, no hook, helper or filter of anybody else runs,
 nobody is asked for a password, only the transport of the address itself is allowed, and every call has a deadline. A
@@ -98,15 +98,21 @@ class GitAccess:
 
 
 class GitCommand:
-    """git on one bare repository. cancelled: as for ProcessRunner; what it returns ends a call."""
+    """git on one bare repository. cancelled: as for ProcessRunner; what it returns ends a call. runner: replaces it."""
 
     def __init__(
-        self, place: GitPlace, access: GitAccess, home: Path, cancelled: Callable[[], Exception | None] | None = None
+        self,
+        place: GitPlace,
+        access: GitAccess,
+        home: Path,
+        cancelled: Callable[[], Exception | None] | None = None,
+        *,
+        runner: ProcessRunner | None = None,
     ) -> None:
         self._place = place
         self._access = access
         self._home = home
-        self._runner = ProcessRunner(cancelled=cancelled)
+        self._runner = runner or ProcessRunner(cancelled=cancelled)
 
     def try_run(self, repository: Path, *arguments: str, stdin: str | None = None) -> Completed:
         """Run git and wait, however it ends. Raises GitError("GitDeadline") past the deadline."""

@@ -1,7 +1,8 @@
-"""What git prints of trees and blobs, taken apart. Pure; used by `git.Mirror`, `TreeEntry` by `loading.git_source`."""
+"""What git prints of trees and blobs, taken apart. Pure; used by `git.Mirror` and `git_remote`."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,3 +51,9 @@ def parse_blobs(content: bytes, asked: Iterable[TreeEntry]) -> dict[str, bytes]:
     if begin != len(content):
         raise ValueError("cat-file printed something else")
     return found
+
+
+def blob_id(content: bytes, example: str = "") -> str:
+    """The id that git gives to a file's content. example: any id of the repository, to tell SHA-256 from SHA-1."""
+    algorithm = "sha256" if len(example) == 64 else "sha1"
+    return hashlib.new(algorithm, b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()

@@ -1,0 +1,27 @@
+"""The git repositories that kinds reach, with what the settings say about all of them. Called by `context`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.transports.git_remote import GitRemote
+
+if TYPE_CHECKING:
+    from reconciler.engine.runtime import Runtime
+    from reconciler.transports.git_access import RemoteAccess
+    from reconciler.transports.process import ProcessRunner
+
+
+def open_remote(
+    runtime: Runtime, url: str, access: RemoteAccess, process: ProcessRunner, sleep: Callable[[float], None]
+) -> GitRemote:
+    """A repository on a git server, through the home's working copy of it. Raises SpecError."""
+    git = runtime.settings.git
+    completed = replace(
+        access,
+        known_hosts_file=access.known_hosts_file or git.known_hosts,
+        ca_file=access.ca_file or git.ca_file,
+    )
+    return GitRemote(runtime.home / "remotes", url, completed, process, sleep)

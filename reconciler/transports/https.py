@@ -8,39 +8,18 @@ Outside of it are resolving a name, which the resolver bounds, and a second addr
 
 from __future__ import annotations
 
-import base64
 import http.client
-import ipaddress
-import math
-import os
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
-from reconciler.errors import TerminalError, TransientError, UnreachableError
-from reconciler.model.secret import Secret
 from reconciler.transports.exec_credentials import with_program_credentials
-from reconciler.transports.kubeconfig import Access, is_forbidden_address
+from reconciler.transports.https_connection import Answer, Connection, authorization, named_failures, tls_context
+from reconciler.transports.https_stream import Stream
+from reconciler.transports.kubeconfig import Access
 
-MAX_ANSWER_BYTES = 64_000_000
-_CHUNK = 65536
 _MAX_IDLE = 4
-_BROKEN = (http.client.HTTPException, OSError)
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server answered. body: as bytes, whole."""
-
-    status: int
-    body: bytes
 
 
 class Https:
@@ -51,8 +30,8 @@ class Https:
 
     def __init__(self, access: Access) -> None:
         self._access = access = with_program_credentials(access)
-        self._headers = {"Accept": "application/json", "User-Agent": "reconciler", **_authorization(access)}
-        self._idle: list[_Connection] = []
+        self._headers = {"Accept": "application/json", "User-Agent": "reconciler", **authorization(access)}
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
 
@@ -65,7 +44,7 @@ class Https:
         """
         expires = time.monotonic() + timeout
         headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
-        try:
+        with named_failures(self._access, f"{method} {target}", timeout):
             while True:
                 connection, is_fresh = self._take()
                 try:
@@ -77,14 +56,12 @@ class Https:
                     continue
                 self._give_back(connection)
                 return answer
-        except ssl.SSLCertVerificationError as error:
-            message = f"{self._access.server} has no certificate that we trust: {error.verify_message}"
-            raise UnreachableError("UntrustedServer", message) from error
-        except TimeoutError as error:
-            message = f"{self._access.server} did not answer {method} {target[:200]} within {timeout:g} s"
-            raise UnreachableError("Unreachable", message) from error
-        except _BROKEN as error:
-            raise UnreachableError("Unreachable", f"{self._access.server}: {_reason(error)}") from error
+
+    def stream(self, target: str, *, accept: str = "", timeout: float) -> Stream:
+        """An answer that goes on, on a connection of its own. Nothing is sent yet. timeout: seconds until it begins."""
+        headers = {**self._headers, "Accept": accept} if accept else self._headers
+        connection = Connection(self._access, self._tls())
+        return Stream(self._access, connection, self._access.path + target, headers, timeout)
 
     def close(self) -> None:
         """Close what is open. Safe to call more than once."""
@@ -93,160 +70,21 @@ class Https:
         for connection in idle:
             connection.close()
 
-    def _take(self) -> tuple[_Connection, bool]:
+    def _take(self) -> tuple[Connection, bool]:
         with self._lock:
             if self._idle:
                 return self._idle.pop(), False
-            if self._context is None:
-                self._context = _tls_context(self._access)
-            context = self._context
-        return _Connection(self._access, context), True
+        return Connection(self._access, self._tls()), True
 
-    def _give_back(self, connection: _Connection) -> None:
+    def _tls(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._context is None:
+                self._context = tls_context(self._access)
+            return self._context
+
+    def _give_back(self, connection: Connection) -> None:
         with self._lock:
             if connection.is_open and len(self._idle) < _MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()
-
-
-class _DeadlineSocket(ssl.SSLSocket):
-    """A TLS socket whose every wait ends when the request has to."""
-
-    expires = math.inf
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        """As documented, with what is left of the time."""
-        self.settimeout(_left(self.expires))
-        return super().recv_into(*args, **kwargs)
-
-    def send(self, *args: Any, **kwargs: Any) -> int:
-        """As documented, with what is left of the time."""
-        self.settimeout(_left(self.expires))
-        return super().send(*args, **kwargs)
-
-
-class _Connection(http.client.HTTPConnection):
-    """One connection, TLS from the start, perhaps through a proxy."""
-
-    def __init__(self, access: Access, context: ssl.SSLContext) -> None:
-        proxy = urlsplit(access.proxy) if access.proxy else None
-        super().__init__(*((proxy.hostname or "", proxy.port or 80) if proxy else (access.host, access.port)))
-        if proxy is not None:
-            self.set_tunnel(access.host, access.port)
-        self._access = access
-        self._context = context
-        self._expires = math.inf
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can carry another request."""
-        return self.sock is not None
-
-    def connect(self) -> None:
-        """Connect, look whom we got, and shake hands."""
-        self.timeout = _left(self._expires)
-        super().connect()
-        plain = self.sock
-        try:
-            if not self._access.proxy:
-                _refuse_forbidden_peer(plain)
-            plain.settimeout(_left(self._expires))
-            self.sock = self._context.wrap_socket(plain, server_hostname=self._access.server_name or self._access.host)
-        except BaseException:
-            plain.close()
-            self.sock = None
-            raise
-
-    def exchange(
-        self, method: str, target: str, body: bytes | None, headers: Mapping[str, str], expires: float
-    ) -> Answer:
-        """One request and its whole answer."""
-        self._expires = expires
-        if self.sock is None:
-            self.connect()
-        assert isinstance(self.sock, _DeadlineSocket)
-        self.sock.expires = expires
-        self.request(method, target, body=body, headers=dict(headers))
-        response = self.getresponse()
-        parts: list[bytes] = []
-        size = 0
-        while chunk := response.read1(_CHUNK):
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                raise TransientError("AnswerTooLarge", f"{self._access.server} answers with over {MAX_ANSWER_BYTES} B")
-        if response.length:  # read1 says nothing of an answer that was cut off
-            raise http.client.IncompleteRead(b"", response.length)
-        response.close()  # only then may the connection be used again
-        return Answer(response.status, b"".join(parts))
-
-
-def _left(expires: float) -> float:
-    """Seconds until `expires`. Raises TimeoutError when there are none."""
-    left = expires - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the time is up")
-    return left
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def _refuse_forbidden_peer(connected: socket.socket) -> None:
-    """A harmless name may lead to a metadata service, so the address that it led to is checked as well."""
-    peer = str(connected.getpeername()[0]).partition("%")[0]
-    if is_forbidden_address(ipaddress.ip_address(peer)):
-        raise TerminalError("UnsafeKubeconfig", f"the server's name leads to {peer}, a link-local or metadata address")
-
-
-def _authorization(access: Access) -> dict[str, str]:
-    if access.token is not None:
-        return {"Authorization": f"Bearer {_revealed(access.token).strip()}"}
-    if access.basic is not None:
-        name, password = access.basic
-        return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password.reveal()}".encode()).decode()}
-    return {}
-
-
-def _revealed(value: Secret | Path | str) -> str:
-    if isinstance(value, Secret):
-        return value.reveal()
-    if isinstance(value, str):
-        return value
-    try:
-        return value.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TerminalError("BadKubeconfig", f"the kubeconfig names {value}, which cannot be read") from error
-
-
-def _tls_context(access: Access) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _DeadlineSocket
-    try:
-        if access.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif access.ca:
-            context.load_verify_locations(cadata=_revealed(access.ca))
-        else:
-            context.load_default_certs()
-        if access.certificate and access.key is not None:
-            _load_client_certificate(context, _revealed(access.certificate), _revealed(access.key))
-    except (ssl.SSLError, ValueError) as error:
-        raise TerminalError("BadKubeconfig", f"{access.server}: a certificate or key in it is no usable PEM") from error
-    return context
-
-
-def _load_client_certificate(context: ssl.SSLContext, certificate: str, key: str) -> None:
-    """OpenSSL takes only files here, so the key passes through one that exists in memory alone."""
-    descriptor = os.memfd_create("client-certificate")
-    try:
-        with os.fdopen(os.dup(descriptor), "w") as stream:
-            stream.write(f"{certificate}\n{key}\n")
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
-    finally:
-        os.close(descriptor)

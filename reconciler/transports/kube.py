@@ -1,39 +1,40 @@
 """One Kubernetes API: plain JSON objects in and out, errors that say what to do. Kinds get it from `Context.kube`.
 
-Only what every API server has is used: discovery, GET, LIST, server-side apply, DELETE. Every request has a deadline.
-What the answers mean:
+Only what every API server has is used: discovery, GET, LIST, WATCH, server-side apply, DELETE. Every request has a
+deadline. What the answers mean:
 
     no connection, no answer in time, wrong certificate     UnreachableError
     401, 403                                                TerminalError naming what was not allowed
     404                                                     None from `get`, False from `delete`, else TransientError
     409                                                     BlockedError naming who owns which field
     other 4xx                                               TerminalError with the server's message
+    410                                                     TransientError("Expired"): list, or begin to watch, again
     429, 5xx                                                TransientError
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
-from reconciler.errors import BlockedError, ReconcilerError, TerminalError, TransientError, UnreachableError
+from reconciler.errors import TransientError, UnreachableError
 from reconciler.model.marks import FIELD_MANAGER
-from reconciler.model.secret import SECRET_MARK
 from reconciler.transports.https import Https
+from reconciler.transports.kube_errors import refuse
+from reconciler.transports.kube_watch import KubeWatch
 from reconciler.transports.kubeconfig import KubeconfigPolicy as KubeconfigPolicy
 from reconciler.transports.kubeconfig import read_access
 
 PAGE = 500
 MAX_OBJECTS = 50_000
 _JSON = "application/json"
+ONLY_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 
 Object = dict[str, Any]
@@ -81,7 +82,7 @@ class KubeTransport:
         """Whether the server says at /readyz that it serves. Raises UnreachableError when it does not answer."""
         status = self._https.request("GET", "/readyz", timeout=self._timeout).status
         if status in (401, 403):
-            _refuse("GET", "/readyz", status, {}, None)
+            refuse("GET", "/readyz", status, {}, None)
         return status == 200
 
     def version(self) -> str:
@@ -105,6 +106,37 @@ class KubeTransport:
             if len(found) > MAX_OBJECTS:
                 raise TransientError("TooMany", f"{self.server} has over {MAX_OBJECTS:,} objects at {path}")
         return found
+
+    def revision(self, path: str) -> str:
+        """The resourceVersion of the collection at `path` now: what a `watch` begins after."""
+        page = self._json("GET", f"{path}?limit=1")
+        return str((page.get("metadata") or {}).get("resourceVersion", ""))
+
+    def watch(
+        self,
+        path: str,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        timeout: float = 300.0,
+        metadata_only: bool = False,
+    ) -> KubeWatch:
+        """What happens to the objects at `path` after `resource_version`, until `timeout` seconds are over.
+
+        An iterator that may be cancelled from another thread; use it with `with`. Nothing is asked before the first
+        event is. metadata_only: of each object only its metadata, which is all that is sent then. Raises
+        TransientError("Expired") when the server does not remember as far back: take a new `revision` and look again.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(max(int(timeout), 1)),
+            **({"labelSelector": label_selector} if label_selector else {}),
+        }
+        accept = ONLY_METADATA if metadata_only else ""
+        stream = self._https.stream(f"{path}?{urlencode(query)}", accept=accept, timeout=self._timeout)
+        return KubeWatch(stream, path, timeout)
 
     def resource_path(self, api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
         """Where an object is (or all of its kind, with name ""), by discovery. namespace "" means `default` for one
@@ -191,60 +223,5 @@ class KubeTransport:
         self, method: str, path: str, status: int, answer: Object, body: Mapping[str, Any] | None = None
     ) -> Object:
         if not 200 <= status < 300:
-            _refuse(method, path.partition("?")[0], status, answer, body)
+            refuse(method, path.partition("?")[0], status, answer, body)
         return answer
-
-
-def _refuse(method: str, path: str, status: int, answer: Object, body: Mapping[str, Any] | None) -> NoReturn:
-    """Raise what an error answer means."""
-    what = f"{method} {path}"
-    if body is not None:
-        what = f"applying {body.get('kind')} {body.get('metadata', {}).get('name')}"
-    message = _without_secret_values(str(answer.get("message") or f"HTTP status {status}"), body)
-    raise _meaning(status, answer, what, message)
-
-
-def _meaning(status: int, answer: Object, what: str, message: str) -> ReconcilerError:
-    causes = _causes(answer)
-    if status == 401:
-        return TerminalError("Unauthorized", f"{what}: the credentials in the kubeconfig are not accepted")
-    if status == 409:
-        owners = "; ".join(f"{cause['field']} {cause['message']}" for cause in causes if cause.get("field"))
-        return BlockedError("Conflict", f"{what}: {owners or message}")
-    if status == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
-        return TransientError("NamespaceTerminating", f"{what}: {message}")
-    if status == 403:
-        return TerminalError("Forbidden", f"{what}: {message}")
-    if status in (404, 408, 410, 429) or status >= 500:
-        reason = "NotFound" if status == 404 else "ServerError"
-        return TransientError(reason, f"{what}: {message}")
-    return TerminalError("Rejected", f"{what}: {message}")
-
-
-def _causes(answer: Object) -> list[Mapping[str, str]]:
-    details = answer.get("details")
-    causes = details.get("causes") if isinstance(details, Mapping) else None
-    return [cause for cause in causes if isinstance(cause, Mapping)] if isinstance(causes, list) else []
-
-
-def _without_secret_values(message: str, body: Mapping[str, Any] | None) -> str:
-    """A server may quote what it refuses; of a Secret nothing is quoted."""
-    if body is None or body.get("kind") != "Secret":
-        return message
-    for value in _secret_values(body):
-        message = message.replace(value, SECRET_MARK)
-    return message
-
-
-def _secret_values(body: Mapping[str, Any]) -> Iterator[str]:
-    """Every value of a Secret as it may be quoted: as written, and decoded. Longest first, so none hides in another."""
-    found: set[str] = set()
-    for part in ("data", "stringData"):
-        values = body.get(part)
-        for value in values.values() if isinstance(values, Mapping) else ():
-            found.add(str(value))
-            try:
-                found.add(base64.b64decode(str(value), validate=True).decode())
-            except (binascii.Error, ValueError):
-                continue
-    yield from sorted((value for value in found if value), key=len, reverse=True)

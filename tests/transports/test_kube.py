@@ -144,7 +144,7 @@ MEANINGS: list[tuple[int, Any, type[ReconcilerError], str, str]] = [
     (404, {"message": "namespaces not found"}, TransientError, "NotFound", "namespaces not found"),
     (409, CONFLICT, BlockedError, "Conflict", r'\.data\.k conflict with "kubectl"'),
     (409, {"message": "already exists"}, BlockedError, "Conflict", "already exists"),
-    (410, {}, TransientError, "ServerError", "410"),
+    (410, {}, TransientError, "Expired", "410"),
     (422, {"message": "spec invalid"}, TerminalError, "Rejected", "spec invalid"),
     (429, {"message": "slow down"}, TransientError, "ServerError", "slow down"),
     (500, b"<html>", TransientError, "ServerError", "500"),

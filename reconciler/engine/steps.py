@@ -56,18 +56,37 @@ class StepRunner:
         """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises.
 
         Nothing failed when something is only not ready yet, when we are to stop or when a newer generation takes over.
+        After an independent step failed, those right after it that are independent too run; the first error counts.
         """
         done: list[Step] = []
+        failed: Exception | None = None
         try:
             for step in self._steps():
+                if failed is not None and not step.independent:
+                    break
                 self._may_go_on(step)
-                self._journalled(self._planned(step), step.run)
-                done.append(step)
+                failure = self._tried(step, done)
+                failed = failed or failure
+            if failed is not None:
+                raise failed
         except (LeaseLostError, WaitingError):
             raise
         except Exception:
             self._undo(done)
             raise
+
+    def _tried(self, step: Step, done: list[Step]) -> Exception | None:
+        """Run a step. What an independent one failed with is returned; everything else is raised."""
+        try:
+            self._journalled(self._planned(step), step.run)
+        except (LeaseLostError, WaitingError):
+            raise
+        except Exception as error:
+            if not step.independent:
+                raise
+            return error
+        done.append(step)
+        return None
 
     def _steps(self) -> Sequence[Step]:
         if self.change.orphan:

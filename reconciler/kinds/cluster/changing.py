@@ -26,7 +26,7 @@ from reconciler.kinds.cluster.spec import ClusterSpec
 if TYPE_CHECKING:
     from reconciler.transports.kube import KubeTransport
 
-_NOT_A_FAILURE = (LeaseLostError, LeaseHeldError, WaitingError, BlockedError)
+NOT_A_FAILURE = (LeaseLostError, LeaseHeldError, WaitingError, BlockedError)
 _POLL = (0.05, 1.0)
 
 StepFunction = Callable[[Context], Outputs | None]
@@ -39,7 +39,7 @@ def failing_into_the_row(function: StepFunction) -> StepFunction:
     def run(context: Context) -> Outputs | None:
         try:
             return function(context)
-        except _NOT_A_FAILURE:
+        except NOT_A_FAILURE:
             raise
         except Exception as error:
             message = error.message if isinstance(error, ReconcilerError) else f"{type(error).__name__}: {error}"

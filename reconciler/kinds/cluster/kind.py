@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from reconciler.kind import Context, Records, Step, Wanted
-from reconciler.kinds.cluster import wishes
+from reconciler.kind import Context, KnownCluster, Records, Step, Wanted
+from reconciler.kinds.cluster import rows, wishes
+from reconciler.kinds.cluster.attachments import attachments, schema_of
 from reconciler.kinds.cluster.looking import look_at
-from reconciler.kinds.cluster.manifests import objects_of
+from reconciler.kinds.cluster.normal_form import normal_form
 from reconciler.kinds.cluster.plan_steps import steps_of
-from reconciler.kinds.cluster.providers import ContainerProvider, in_containers, provider_named, providers, wanted_nodes
-from reconciler.kinds.cluster.providers.docker_networks import network_of
-from reconciler.kinds.cluster.spec import ClusterSpec
+from reconciler.kinds.cluster.providers import providers
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -30,9 +29,10 @@ class ClusterKind:
 
     @cached_property
     def schema(self) -> Mapping[str, Any]:
-        """schema.json, with the providers that are there as the values of `provider`."""
+        """schema.json, with the providers that are there as the values of `provider`, and each attachment's part."""
         schema: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text("utf-8"))
         schema["properties"]["provider"]["enum"] = list(providers())
+        schema["properties"] |= {field: schema_of(field) for field in attachments()}
         return schema
 
     def references(self, resource: Resource) -> Sequence[ResourceRef]:
@@ -44,30 +44,8 @@ class ClusterKind:
         return f"cluster/{resource.ref.name}"
 
     def normalize(self, resource: Resource) -> State:
-        """The desired state; `looking.state_of_cluster` reports the same fields."""
-        spec = ClusterSpec.of(resource)
-        provider = provider_named(spec.provider)
-        wanted: dict[str, Any] = {
-            "provider": spec.provider,
-            "state": "running" if spec.running else "stopped",
-            "role": spec.role,
-            "environment": spec.environment,
-            "description": spec.description,
-            "ports": dict(spec.ports),
-            "manifests": objects_of(spec.manifests),
-        }
-        if provider.makes:
-            wanted |= {"servers": spec.servers, "agents": spec.agents, "kubeconfig": "current"}
-            if spec.version:
-                wanted["version"] = spec.version
-            if in_containers(provider):
-                wanted |= _contained(spec, provider)
-        else:
-            wanted["kubeconfig"] = {"path": str(spec.kubeconfig), "context": spec.context}
-        nodes = wanted_nodes(spec, provider)
-        if nodes:
-            wanted["ready"] = {"nodes": nodes}
-        return wanted
+        """The desired state; looking reports the same fields."""
+        return normal_form(resource)
 
     def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
         """Look at each; one target is one cluster, so there is just one."""
@@ -89,18 +67,6 @@ class ClusterKind:
         """What rows say, for people."""
         return wishes.facts(records)
 
-
-def _contained(spec: ClusterSpec, provider: ContainerProvider) -> dict[str, Any]:
-    """What is wanted of nodes in containers; what the spec leaves out is left to the provider."""
-    provider.image_of(spec)  # that there is one for the version
-    wanted: dict[str, Any] = {"address": "recorded"}
-    if spec.image:
-        wanted["image"] = spec.image
-    if spec.subnet:
-        wanted["subnet"] = str(network_of(spec.subnet))
-    limits = {"cpus": spec.cpus, "memory": spec.memory}
-    if any(limits.values()):
-        wanted["resources"] = {name: limit for name, limit in limits.items() if limit}
-    if spec.preload_images:
-        wanted["preloadImages"] = dict.fromkeys(spec.preload_images, "loaded")
-    return wanted
+    def clusters(self, records: Records, home: Path) -> Mapping[str, KnownCluster]:
+        """Every cluster that has a row, for the kinds that work in clusters."""
+        return rows.known_clusters(records, home)

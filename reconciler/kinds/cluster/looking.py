@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import ReconcilerError, TransientError, UnreachableError
+from reconciler.errors import ReconcilerError, SpecError, TransientError, UnreachableError
 from reconciler.kind import Context
-from reconciler.kinds.cluster import reserving, rows
+from reconciler.kinds.cluster import made, reserving, rows
 from reconciler.kinds.cluster.kubeconfigs import compare_file
+from reconciler.kinds.cluster.looking_around import look_around
 from reconciler.kinds.cluster.manifests import objects_of
+from reconciler.kinds.cluster.normal_form import normal_form
 from reconciler.kinds.cluster.providers import Container, Found, Provider, provider_named, wanted_nodes
 from reconciler.kinds.cluster.providers.docker import Tools, is_image
 from reconciler.kinds.cluster.spec import ClusterSpec
@@ -25,6 +27,7 @@ from reconciler.kinds.cluster.states import State
 from reconciler.model.digest import to_plain
 from reconciler.model.observation import Observation
 from reconciler.model.resource import Resource
+from reconciler.planning.diff import diff
 from reconciler.planning.live import comparable
 from reconciler.planning.secret_values import hidden, holds_secrets
 
@@ -45,20 +48,43 @@ def look_at(resource: Resource, context: Context) -> Observation:
     provider = provider_named(row["provider"] if row is not None else spec.provider)
     try:
         found = provider.look(spec.name, row, context)
-        looked = None if found is None else _Look(spec, row, provider, found, context)
-        state = looked.state() if looked is not None else _left_over(resource, row)
-        note = reserving.foresee(spec, context) if state is None and resource.lifecycle.state == "present" else ""
+        if found is None:
+            state = _left_over(resource, row, context)
+            note = reserving.foresee(spec, context) if state is None and resource.lifecycle.state == "present" else ""
+            return Observation(resource.ref, state=state, note=note, observed_at=now)
+        looked = _Look(spec, row, provider, found, context)
+        state = looked.state()
+        around = look_around(resource, row, found, context, asks=looked.can_be_asked(state["kubeconfig"]))
     except ReconcilerError as error:
         unreachable = isinstance(error, UnreachableError)
         return Observation(resource.ref, unknown=error.message, unreachable=unreachable, observed_at=now)
-    unhealthy = looked.trouble() if looked is not None else ""
-    return Observation(resource.ref, state=state, unhealthy=unhealthy, note=note, observed_at=now)
+    state |= around.state
+    if around.unseen and _is_as_desired(resource, state, context):
+        return Observation(resource.ref, unknown=around.trouble, unreachable=around.unreachable, observed_at=now)
+    unhealthy = "; ".join(filter(None, (looked.trouble(), around.trouble)))
+    return Observation(resource.ref, state=state, unhealthy=unhealthy, observed_at=now)
 
 
-def _left_over(resource: Resource, row: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The record of a cluster that is gone, where nobody but the record wants it to be absent: it has to go as well."""
-    is_done = row is not None and row["desired_by"] == "row" and resource.lifecycle.state == "absent"
-    return {"provider": row["provider"], "state": "gone"} if row is not None and is_done else None
+def _left_over(resource: Resource, row: Mapping[str, Any] | None, context: Context) -> dict[str, Any] | None:
+    """What is left of a cluster that is gone and is wanted to be: its attachments, and the record of one that only the
+    record wants. They have to go as well."""
+    if resource.lifecycle.state != "absent":
+        return None
+    attached = made.of_cluster(context.records, resource.ref.name)
+    if row is not None and (attached or row["desired_by"] == "row"):
+        return {"provider": row["provider"], "state": "gone", **attached}
+    return {"state": "gone", **attached} if attached else None
+
+
+def _is_as_desired(resource: Resource, state: Mapping[str, Any], context: Context) -> bool:
+    """Whether nothing would be done: then what could not be looked at decides, and the answer is that nobody knows."""
+    if resource.lifecycle.state == "absent":
+        return False
+    try:
+        wanted = to_plain(normal_form(resource), lambda secret: {"secret": context.digest_of(secret)})
+    except SpecError:
+        return False
+    return not diff(wanted, state, None, resource.lifecycle.ignore)
 
 
 def ready_nodes(api: KubeTransport) -> tuple[int, list[str]]:
@@ -112,13 +138,15 @@ class _Look:
         if self.found.container is not None:
             seen |= self._contained(self.found.container)
         seen["kubeconfig"] = self._kubeconfig()
-        if self.found.state != "running" or not self.spec.running:
-            return seen | self._as_wanted()
-        if not self._is_in_place(seen["kubeconfig"]):
+        if not self.can_be_asked(seen["kubeconfig"]):
             return seen | self._as_wanted()
         path, name = self._access()
         with self.context.kube(path, name) as api:
             return seen | self._through(api)
+
+    def can_be_asked(self, kubeconfig: Any) -> bool:
+        """Whether it runs, is to run, and what reaches it is in place. kubeconfig: as it was seen."""
+        return self.found.state == "running" and self.spec.running and self._is_in_place(kubeconfig)
 
     def trouble(self) -> str:
         """What is wrong with a cluster that runs as wanted; "" for nothing."""

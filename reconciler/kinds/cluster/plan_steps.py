@@ -8,6 +8,14 @@ from typing import Any
 
 from reconciler.kind import Step
 from reconciler.kinds.cluster import container_steps, reserving, steps
+from reconciler.kinds.cluster.attaching import (
+    ensuring,
+    made_with_it,
+    removing,
+    to_be_removed,
+    wanted_by,
+    weighted,
+)
 from reconciler.kinds.cluster.changing import failing_into_the_row
 from reconciler.kinds.cluster.providers import ContainerProvider, in_containers, provider_named
 from reconciler.kinds.cluster.spec import ClusterSpec
@@ -37,18 +45,19 @@ REMOVE_KUBECONFIG = Step("remove-kubeconfig", "Remove its kubeconfig", steps.rem
 FORGET = Step("forget", "Delete its record", reserving.forget, weight=10, safe_point=False)
 LEAVE = Step("forget", "Delete its record; the cluster and its objects stay as they are", reserving.forget, weight=95)
 
-_SETTLE = (KUBECONFIG, ADDRESS, LIMITS, PRELOAD, WAIT_API, MANIFESTS, WAIT_NODES, RECORD, VERIFY)
-_ORDER = (RESERVE, PORTS, DISCARD, NETWORK, CREATE, START, SCALE, *_SETTLE, STOP)
+_PUT_IN_ORDER = (KUBECONFIG, ADDRESS, LIMITS, PRELOAD, WAIT_API, MANIFESTS, WAIT_NODES)
+_CONFIRM = (RECORD, VERIFY)
+_BEFORE = (RESERVE, PORTS, DISCARD, NETWORK, CREATE, START, SCALE, *_PUT_IN_ORDER)
 _ONLY_CONTAINERS = frozenset({DISCARD.name, NETWORK.name, ADDRESS.name, LIMITS.name, PRELOAD.name})
-_SETTLED = frozenset(step.name for step in _SETTLE)
+_SETTLED = frozenset(step.name for step in (*_PUT_IN_ORDER, *_CONFIRM))
 
 
 def steps_of(change: Change) -> Sequence[Step]:
     """The steps, in order. The weights of a creation sum to 100, as do those of a deletion."""
     if change.action is Action.CREATE:
-        return _creation(change)
+        return weighted(_creation(change))
     if change.action is Action.DELETE:
-        return _deletion(change)
+        return weighted(_deletion(change))
     if change.action is Action.REPLACE:
         first, *rest = _creation(change)
         return (first, *_deletion(change), *rest)
@@ -59,7 +68,7 @@ def steps_of(change: Change) -> Sequence[Step]:
 
 def _creation(change: Change) -> Sequence[Step]:
     spec = ClusterSpec.of(change.resource)
-    needed = {RESERVE.name, *_SETTLED}
+    needed = {RESERVE.name, *_SETTLED, *(ensuring()[field].name for field in wanted_by(change))}
     if provider_named(spec.provider).makes:
         needed |= {NETWORK.name, CREATE.name}
     if not spec.running:
@@ -75,7 +84,8 @@ def _chosen(spec: ClusterSpec, names: set[str]) -> Sequence[Step]:
         useless.add(LIMITS.name)
     if not spec.preload_images:
         useless.add(PRELOAD.name)
-    chosen = (step for step in _ORDER if step.name in names - useless)
+    attached = (*removing().values(), *ensuring().values())
+    chosen = (step for step in (*_BEFORE, *attached, *_CONFIRM, STOP) if step.name in names - useless)
     return tuple(_shown(step, spec, provider) if in_containers(provider) else step for step in chosen)
 
 
@@ -88,31 +98,38 @@ def _shown(step: Step, spec: ClusterSpec, provider: ContainerProvider) -> Step:
 
 
 def _deletion(change: Change) -> Sequence[Step]:
-    """By what is there: the spec may name another provider by now, or nothing at all."""
+    """By what is there: the spec may name another provider by now, or nothing at all. What follows the cluster goes
+    first: as long as any of it is left, so are the cluster and its record."""
     before: Mapping[str, Any] = change.before or {}
     provider = provider_named(before.get("provider") or ClusterSpec.of(change.resource).provider)
-    return (MARK, DELETE, REMOVE_KUBECONFIG, FORGET) if provider.makes else (MARK, LEAVE)
+    removed = to_be_removed(change)
+    return (MARK, *removed, DELETE, REMOVE_KUBECONFIG, FORGET) if provider.makes else (MARK, *removed, LEAVE)
 
 
 def _update(change: Change) -> Sequence[Step]:
     spec = ClusterSpec.of(change.resource)
     needed = {RECORD.name, VERIFY.name}
     for entry in change.diffs:
-        needed |= _needed_by(entry.path, change.before, spec)
+        needed |= _needed_by(entry.path, change, spec)
+    if needed >= _SETTLED:
+        needed |= made_with_it(change)
     if START.name in needed and "role" not in change.before:  # its record was lost
         needed.add(RESERVE.name)
     if RESERVE.name in needed:  # which reserves ports as well
         needed.discard(PORTS.name)
     if not spec.running and START.name not in needed and CREATE.name not in needed:
-        needed -= _SETTLED - {RECORD.name}  # it stands still, so nothing but its record can be changed
+        # it stands still, so nothing but its record can be changed, and what follows it without asking it
+        needed -= (_SETTLED - {RECORD.name}) | made_with_it(change)
     return _chosen(spec, needed)
 
 
-def _needed_by(path: str, before: Any, spec: ClusterSpec) -> set[str]:
+def _needed_by(path: str, change: Change, spec: ClusterSpec) -> set[str]:
     """The steps that put one difference right."""
     field = path.removeprefix("spec.").partition(".")[0].partition("[")[0]
     if field == "state":
-        return _needed_by_state(before["state"], spec)
+        return _needed_by_state(change.before["state"], spec)
+    if field in ensuring():
+        return {(ensuring() if field in wanted_by(change) else removing())[field].name}
     return {
         "servers": {SCALE.name, WAIT_NODES.name},
         "agents": {SCALE.name, WAIT_NODES.name},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.errors import TransientError
-from reconciler.kind import Context, Records
+from reconciler.kind import Context, KnownCluster, Records
 from reconciler.kinds.cluster.states import State, path
 from reconciler.model.resource import RECORD_OWNER
 
@@ -135,6 +135,32 @@ def wish_of(context: Context) -> dict[str, Any]:
 def made_ports(row: Row | None) -> dict[str, str]:
     """A column for the ports that a cluster has as it was made."""
     return {"made_ports": json.dumps(ports_of(row))} if row is not None else {}
+
+
+def known_clusters(records: Records, home: Path) -> dict[str, KnownCluster]:
+    """Every cluster that has a row, as other kinds need it."""
+    return {row["name"]: _known(row, home) for row in records.list(TABLE)}
+
+
+def _known(row: Row, home: Path) -> KnownCluster:
+    """was_verified: the identity of a cluster is recorded when it is verified and struck out when it is made anew; a
+    record that we did not make says `running`, and no more, of one that was verified."""
+    kubeconfig, context = kubeconfig_of(home, row)
+    return KnownCluster(
+        name=row["name"],
+        kubeconfig=kubeconfig,
+        context=context,
+        role=row["role"],
+        provider=row["provider"],
+        environment=row["environment"],
+        server=row["server"],
+        state=row["actual_state"],
+        is_wanted=row["desired_state"] != "absent" and row["actual_state"] != State.DELETING,
+        was_verified=bool(row["cluster_uid"]) or row["actual_state"] == State.RUNNING,
+        server_ip=row["server_ip"] or "",
+        node_port=row["node_port"],
+        http_port=row["http_port"],
+    )
 
 
 def _seen_ports(row: Row, wanted: Mapping[str, int], *, allocates: bool) -> dict[str, int]:

@@ -1,6 +1,6 @@
-"""The table `clusters`: what we know of each cluster. Columns of the predecessor first, so that its readers still work.
+"""The tables of this kind. `clusters`: what we know of each, the columns of the predecessor first, for its readers.
 
-Only this kind writes it, through `Records`. Times are seconds since the epoch. What has to be there has a default in
+Only this kind writes them, through `Records`. Times are seconds since the epoch. What has to be there has a default in
 the database, so that whoever writes a row by SQL names only what is wanted.
 """
 
@@ -51,4 +51,14 @@ clusters = Table(
     Column("granted_ports", String(255), nullable=False, server_default="{}", doc="JSON: {port: [asked, given]}"),
     Column("made_ports", String(255), doc="JSON: {port: number} that the cluster has, as last recorded"),
     UniqueConstraint("name"),
+)
+
+cluster_attachments = Table(
+    "cluster_attachments",
+    metadata,
+    Column("cluster", String(63), primary_key=True, doc="may be gone while something of it is left"),
+    Column("field", String(32), primary_key=True, doc="git, route, argocd ...: see attachments/"),
+    Column("state", LongText, doc="JSON: what we made, NULL for nothing yet"),
+    Column("error", LongText, doc="why it could not be made or removed the last time"),
+    Column("updated_at", Double),
 )

@@ -1,4 +1,4 @@
-"""The table `clusters`: made, or taken over from the predecessor's kindler.db, whose rows and other tables stay."""
+"""The tables of the kind. `clusters` may be the predecessor's of its kindler.db, whose rows and other tables stay."""
 
 from typing import Any
 
@@ -28,6 +28,7 @@ _CONVERSIONS = (
 def upgrade() -> None:
     connection = op.get_bind()
     there = sa.inspect(connection)
+    _create_attachments()
     if there.has_table("clusters"):
         _take_over(connection, {column["name"] for column in there.get_columns("clusters")})
         return
@@ -39,6 +40,19 @@ def upgrade() -> None:
         *_columns(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
         sa.UniqueConstraint("name", name=op.f("uq_clusters_name")),
+    )
+
+
+def _create_attachments() -> None:
+    text = sa.Text().with_variant(sa.Text(length=4294967295), "mysql", "mariadb")
+    op.create_table(
+        "cluster_attachments",
+        sa.Column("cluster", sa.String(length=63), nullable=False),
+        sa.Column("field", sa.String(length=32), nullable=False),
+        sa.Column("state", text, nullable=True),
+        sa.Column("error", text, nullable=True),
+        sa.Column("updated_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("cluster", "field", name=op.f("pk_cluster_attachments")),
     )
 
 

@@ -20,12 +20,15 @@ from reconciler.model.secret import Secret
 if TYPE_CHECKING:
     from reconciler.transports.git_access import RemoteAccess
     from reconciler.transports.git_remote import GitRemote
+    from reconciler.transports.http import Http, HttpAccess
     from reconciler.transports.kube import KubeTransport
     from reconciler.transports.process import Completed
 
 CheckAnswer = Literal["done", "not_done", "unknown"]
 Outputs = Mapping[str, Any]
 Wanted = Literal["present", "stopped", "absent"]
+Recovery = Literal["replan", "continue"]
+"""What becomes of a change whose process died: closed, and planned anew; or gone on with at the step that was open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,10 @@ class Context(Protocol):
         """A repository on a git server, read and written without a checkout. Raises SpecError for a bad address."""
         ...
 
+    def http(self, base: str, access: HttpAccess) -> Http:
+        """A REST API below an address. Raises SpecError for a bad address or token."""
+        ...
+
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""
         ...
@@ -216,8 +223,8 @@ class Kind(Protocol):
 
     name: CamelCase noun, the `kind:` of documents. schema: JSON Schema (draft 2020-12) of `spec`, every property with a
     description; `x-immutable` (true, or the values of other fields with which it is so), `x-secret` and `x-file` mark
-    fields. recovery: what happens to a step that was open when its process died. steps_version: raised when the meaning
-    of a step changes, so that older plan files refuse.
+    fields. recovery: what happens to a change whose process died, or that had to wait. steps_version: raised when the
+    meaning of a step changes, so that older plan files refuse.
     """
 
     @property
@@ -231,7 +238,7 @@ class Kind(Protocol):
         ...
 
     @property
-    def recovery(self) -> Literal["replan", "continue"]:
+    def recovery(self) -> Recovery:
         """What happens to an interrupted change."""
         ...
 

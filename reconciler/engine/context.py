@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
     from reconciler.transports.git_access import RemoteAccess
     from reconciler.transports.git_remote import GitRemote
+    from reconciler.transports.http import Http, HttpAccess
     from reconciler.transports.kube import KubeTransport
 
 PROGRESS_INTERVAL = 0.2
@@ -81,6 +82,12 @@ class ObserveContext:
         from reconciler.engine.remotes import open_remote  # noqa: PLC0415 - likewise
 
         return open_remote(self.runtime, url, access, self._quiet_process(), self.sleep)
+
+    def http(self, base: str, access: HttpAccess) -> Http:
+        """A REST API."""
+        from reconciler.engine.remotes import open_http  # noqa: PLC0415 - likewise
+
+        return open_http(self.runtime, base, access)
 
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""

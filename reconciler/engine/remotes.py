@@ -1,4 +1,4 @@
-"""The git repositories that kinds reach, with what the settings say about all of them. Called by `context`."""
+"""The git repositories and REST APIs that kinds reach, with what the settings say of them all. Called by `context`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.transports.git_remote import GitRemote
+from reconciler.transports.http import Http, HttpAccess
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
@@ -25,3 +26,12 @@ def open_remote(
         ca_file=access.ca_file or git.ca_file,
     )
     return GitRemote(runtime.home / "remotes", url, completed, process, sleep)
+
+
+def open_http(runtime: Runtime, base: str, access: HttpAccess) -> Http:
+    """A REST API. Raises SpecError."""
+    settings = runtime.settings
+    completed = replace(
+        access, ca_file=access.ca_file or settings.git.ca_file, use_proxy=access.use_proxy or settings.git.use_proxy
+    )
+    return Http(base, completed)

@@ -146,6 +146,9 @@ class Git:
     token_file: Path | None = _setting("path", None, "File with the token or password for https.")  # noqa: RUF009
     username: str = _setting("text", "git", "Name that goes with the token, where the URL has none.")
     ca_file: Path | None = _setting("path", None, "Certificates that https trusts.")  # noqa: RUF009
+    use_proxy: bool = _setting(
+        "boolean", False, "Reach the REST APIs of GitHub and GitLab through the proxy of HTTPS_PROXY and NO_PROXY."
+    )
     webhook_secret_file: Path | None = _setting(  # noqa: RUF009
         "path", None, "File with the secret of the webhook; without one there is no webhook."
     )

@@ -1,11 +1,13 @@
 """The kinds: every folder here, and every module that the `plugins` setting names. Found by CLI, daemon and tests.
 
-A kind's package has `KIND` in its `__init__`, and may have `tables.py` and `migrations/` which the store finds by path.
+A kind's package has `KIND` in its `__init__`. It may have `tables.py` and `migrations/`, which the store finds by path,
+and `settings.json`, the JSON Schema of its section of the settings.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +36,18 @@ class KindPackage:
     def has_tables(self) -> bool:
         """True when the kind keeps tables of its own."""
         return (self.folder / "tables.py").is_file()
+
+    @property
+    def settings(self) -> Mapping[str, Any] | None:
+        """The schema of its section of the settings; None where it has none. Raises UsageError for one that is none."""
+        path = self.folder / "settings.json"
+        try:
+            schema = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UsageError("BadPlugin", f"{path} is no JSON: {error}") from error
+        return schema if isinstance(schema, dict) else {}
 
 
 class Kinds(Mapping[str, Kind]):

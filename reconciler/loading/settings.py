@@ -6,9 +6,9 @@ the current folder. Each key is also `RECONCILER_<KEY>`, which wins. Every mista
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import UsageError
 from reconciler.loading.home import absolute, api_token, check_writable_by_us_only, default_home, digest_key, make_home
@@ -29,6 +29,10 @@ from reconciler.loading.settings_keys import (
 )
 from reconciler.model.duration import parse_duration
 
+if TYPE_CHECKING:
+    from reconciler.loading.messages import Finding
+    from reconciler.loading.reader import Places
+
 __all__ = [
     "Backoff",
     "Git",
@@ -46,6 +50,7 @@ __all__ = [
     "settings_schema",
 ]
 _MAX_FILE = 1_000_000
+_KINDS_VARIABLE = next(key.variable for key in KEYS if key.name == "kinds")
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -65,6 +70,8 @@ def load_settings(config: Path | None, environ: Mapping[str, str]) -> Settings:
         values[name] = tuple(str(absolute(one, home)) for one in values.get(name, default))
     settings = _settings(values)
     _check_together(settings)
+    if settings.kinds:
+        _check_kinds(settings, None if environ.get(_KINDS_VARIABLE) else file)
     return settings
 
 
@@ -128,19 +135,41 @@ def _explained(file: Path, content: bytes, index: int, document: Any, error: Val
     """The mistakes of a settings file, one a line."""
     from reconciler.loading.messages import schema_findings  # noqa: PLC0415  # only when something is wrong
     from reconciler.loading.reader import nearest_place, read_places  # noqa: PLC0415  # likewise
-    from reconciler.loading.text import dotted  # noqa: PLC0415  # likewise
 
     places = read_places(content)[index]
-    found = [
-        (nearest_place(places, path), path, message) for path, message in schema_findings(settings_schema(), document)
-    ]
-    if found:
-        return "\n".join(
-            f"{file}:{line}:{column}: {f'{dotted(path)}: ' if path else ''}{message}"
-            for (line, column), path, message in sorted(found, key=lambda one: one[0])
-        )
+    if found := schema_findings(settings_schema(), document):
+        return _placed(file, places, found)
     line, column = nearest_place(places, tuple(str(error).partition(":")[0].split(".")))
     return f"{file}:{line}:{column}: {error}"
+
+
+def _placed(file: Path, places: Places, findings: Iterable[Finding]) -> str:
+    """Findings with their places, one a line, in order."""
+    from reconciler.loading.reader import nearest_place  # noqa: PLC0415  # only when something is wrong
+    from reconciler.loading.text import dotted  # noqa: PLC0415  # likewise
+
+    found = [(nearest_place(places, path), path, message) for path, message in findings]
+    return "\n".join(
+        f"{file}:{line}:{column}: {f'{dotted(path)}: ' if path else ''}{message}"
+        for (line, column), path, message in sorted(found, key=lambda one: one[0])
+    )
+
+
+def _check_kinds(settings: Settings, file: Path | None) -> None:
+    """Raises UsageError for what kinds do not take as settings of theirs. file: where they stand, None: a variable."""
+    from reconciler.loading.kind_settings import kind_findings  # noqa: PLC0415  # only for who has some
+    from reconciler.loading.reader import read_documents, read_places  # noqa: PLC0415  # likewise
+    from reconciler.loading.sources import read_regular  # noqa: PLC0415  # likewise
+    from reconciler.loading.text import dotted  # noqa: PLC0415  # likewise
+
+    found = kind_findings(settings)
+    if found and file is None:
+        told = "; ".join(f"{dotted(path)}: {message}" for path, message in found)
+        raise UsageError("BadSetting", f"environment variable {_KINDS_VARIABLE}: {told}")
+    if found and file is not None:
+        content = read_regular(str(file), _MAX_FILE)
+        places = read_places(content)[read_documents(content)[0].index]
+        raise UsageError("BadSettings", _placed(file, places, found))
 
 
 def _from_variable(key: Key, text: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,9 +63,10 @@ def test_looking_has_no_lease_no_step_and_no_write(place: Place, engine: Inside,
 
 
 def test_a_kind_gets_its_own_settings_and_the_homes_digests(place: Place, opened: Opened, probe: Probe) -> None:
-    place.settings["KINDS"] = json.dumps({"Entry": {"file": str(place.live)}, "Probe": {"colour": "red"}})
     place.write("a.yaml", document())
     engine = opened(kinds=[probe])
+    sections = {**engine.runtime.settings.kinds, "Probe": {"colour": "red"}}
+    engine.runtime.settings = dataclasses.replace(engine.runtime.settings, kinds=sections)
     seen: list[Any] = []
 
     def write(context: Context) -> None:

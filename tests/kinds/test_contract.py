@@ -2,7 +2,7 @@
 
 A kind's folder has `schema.json`, `example.yaml`, `cases/*.yaml`, and a HARNESS in `test_<kind>.py` or `harness.py`
 that says how to drive it: `kind`, `name`, `settings` (the kind's section), `spec()`, `updated_spec()`, `drift(home)`,
-`is_absent(home)`, `close(home)`.
+`is_absent(home)`, `close(home)`; and, where it needs something to be there first, `prepare(place)`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ def harness_of(package: KindPackage) -> Any:
     return importlib.import_module(f"{package.module}.{module}").HARNESS
 
 
+def settle(place: Place, harness: Any) -> None:
+    """The kind's settings, and what it needs to be there first."""
+    place.settings["KINDS"] = json.dumps({harness.kind: dict(harness.settings)})
+    if hasattr(harness, "prepare"):
+        harness.prepare(place)
+
+
 def properties(schema: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every property that a schema describes, however deep."""
     if isinstance(schema, dict):
@@ -53,6 +60,19 @@ def test_the_schema_is_valid_and_describes_every_field(name: str) -> None:
     found = dict(properties(schema))
     assert found
     assert [path for path, member in found.items() if not member.get("description")] == []
+
+
+@BY_NAME
+def test_settings_of_a_kind_are_valid_closed_and_described(name: str) -> None:
+    schema = PACKAGES[name].settings
+    if schema is None:
+        return
+    jsonschema.Draft202012Validator.check_schema(schema)
+    found = dict(properties(schema))
+    sections = [schema, *(member for member in found.values() if "properties" in member)]
+    assert found
+    assert [path for path, member in found.items() if not member.get("description")] == []
+    assert all(section.get("additionalProperties") is False for section in sections)
 
 
 @BY_NAME
@@ -101,7 +121,7 @@ class Driven:
         self.place = place
         self.harness = harness
         self.ref = f"{harness.kind}/{harness.name}"
-        place.settings["KINDS"] = json.dumps({harness.kind: dict(harness.settings)})
+        settle(place, harness)
 
     def write(self, spec: Mapping[str, Any], **lifecycle: str) -> None:
         """The only document."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -12,8 +13,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from reconciler.errors import UsageError
+from reconciler.kinds import discover
+from reconciler.loading.kind_settings import kind_settings_document
 from reconciler.loading.settings import (
     Settings,
     describe_settings,
@@ -104,6 +108,7 @@ EVERYTHING: dict[str, tuple[str, str, Any]] = {
     "git.tokenFile": ("/t", "/t", Path("/t")),
     "git.username": ("robot", "robot", "robot"),
     "git.caFile": ("/c", "/c", Path("/c")),
+    "git.useProxy": ("true", "true", True),
     "git.webhookSecretFile": ("/w", "/w", Path("/w")),
     "git.env": ("[A]", "A", ("A",)),
     "git.files": ("[/a]", "/a", ("/a",)),
@@ -256,6 +261,33 @@ def test_a_mistake_in_a_variable_names_it(variable: str, text: str, expected: st
     assert len(message) < 400
 
 
+KIND_MISTAKES = [
+    ("{Clutser: {}}", "kinds.Clutser", 'no kind "Clutser" is installed, did you mean "Cluster"?'),
+    ("{Cluster: {port: {}}}", "kinds.Cluster.port", 'unknown field "port", did you mean "ports"?'),
+    ("{Cluster: {ports: {http: 18090}}}", "kinds.Cluster.ports.http", "expected a string, got 18090"),
+    ("{Cluster: {ports: {http: all}}}", "kinds.Cluster.ports.http", '"all" is not two ports from 1024 to 65535'),
+    ("{Cluster: {addressTimeout: -1}}", "kinds.Cluster.addressTimeout", "-1 is less than 0"),
+    ("{Cluster: {envtest: {assets: a/b}}}", "kinds.Cluster.envtest.assets", '"a/b" is not an absolute path'),
+]
+
+
+@pytest.mark.parametrize(("written", "key", "message"), KIND_MISTAKES)
+def test_a_mistake_in_the_settings_of_a_kind_is_placed(written: str, key: str, message: str, write: Write) -> None:
+    config = write(f"forks: 2\nkinds:\n  {written}\n")
+    told = refusal(config, {})
+    assert told.startswith(f"{config}:3:")
+    assert f": {key}: {message}" in told
+    told = refusal(config, {"RECONCILER_KINDS": json.dumps(yaml.safe_load(written))})
+    assert told.startswith(f"environment variable RECONCILER_KINDS: {key}: {message}")
+
+
+def test_a_kind_from_outside_says_what_its_settings_are(write: Write) -> None:
+    config = write("plugins: [entry_kind]\nkinds: {Entry: {file: /live.json, hang: 5}}\n")
+    assert load_settings(config, {}).kinds == {"Entry": {"file": "/live.json", "hang": 5}}
+    told = refusal(write("plugins: [entry_kind]\nkinds: {Entry: {file: /live.json, hnag: 5}}\n"), {})
+    assert told == f'{config}:2:35: kinds.Entry.hnag: unknown field "hnag", did you mean "hang"?'
+
+
 def test_limits_that_contradict_each_other_are_refused() -> None:
     assert refusal(None, {"RECONCILER_BACKOFF_MIN": "1h"}) == "backoff.min (3600s) is more than backoff.max (300s)"
     assert "debounce (1s) is more" in refusal(None, {"RECONCILER_DEBOUNCE": "1s"})
@@ -306,7 +338,11 @@ def test_the_schema_is_valid_and_described_and_accepts_what_is_accepted() -> Non
 
 
 def test_the_documentation_is_that_of_the_code() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text() == settings_document()
+    written = (ROOT / "docs" / "settings.md").read_text()
+    assert written == settings_document() + kind_settings_document(discover())
+    assert (
+        "| `kinds.Cluster.ports.http` | two ports from 1024 to 65535 | 18090-18999 | Range for `httpPort`. |" in written
+    )
     assert all(f"`{key.name}`" in settings_document() for key in describe_settings())
 
 

@@ -11,8 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import TerminalError, UsageError
+from reconciler.kinds import discover
+from reconciler.kinds.cluster.container_steps import ADDRESS_INTERVAL, ADDRESS_TIMEOUT
+from reconciler.kinds.cluster.envtest.control_plane import STOP_TIMEOUT
 from reconciler.kinds.cluster.host_ports import is_free
 from reconciler.kinds.cluster.ports import HOST_PORTS, Grant, Wish, columns_of, grant, grants_of, notes, ranges_of
+from reconciler.model.duration import parse_duration
 
 RANGES = ranges_of({})
 SMALL = {"pfPort": range(2000, 2004), "httpPort": range(3000, 3004), "httpsPort": range(3002, 3006)}
@@ -24,6 +28,17 @@ def held_by(taken: dict[int, str]) -> Any:
 
 def given_ports(wish: Wish, taken: dict[int, str] | None = None) -> dict[str, int]:
     return {name: one.given for name, one in grant(wish, held_by(taken or {})).items()}
+
+
+def test_the_defaults_that_the_settings_tell_are_those_of_the_code() -> None:
+    schema = discover().packages["Cluster"].settings
+    assert schema is not None
+    told = {name: member.get("default") for name, member in schema["properties"].items()}
+    ranges = {name: member["default"] for name, member in schema["properties"]["ports"]["properties"].items()}
+    assert ranges_of({"ports": ranges}) == RANGES
+    assert parse_duration(told["addressTimeout"]) == ADDRESS_TIMEOUT
+    assert parse_duration(told["addressInterval"]) == ADDRESS_INTERVAL
+    assert parse_duration(schema["properties"]["envtest"]["properties"]["stopTimeout"]["default"]) == STOP_TIMEOUT
 
 
 def test_what_is_not_asked_for_comes_from_its_range() -> None:

@@ -14,10 +14,18 @@ from reconciler.engine.failure import result_of
 from reconciler.engine.keeper import LeaseKeeper
 from reconciler.engine.observer import Observer
 from reconciler.engine.record import record_result
+from reconciler.engine.resuming import planned_form, rebuilt
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.status import Outcome
-from reconciler.engine.steps import Run, StepRunner
-from reconciler.errors import LeaseHeldError, LeaseLostError, ReconcilerError, TransientError
+from reconciler.engine.steps import SUPERSEDED, Run, StepRunner
+from reconciler.errors import (
+    LeaseHeldError,
+    LeaseLostError,
+    ReconcilerError,
+    TerminalError,
+    TransientError,
+    WaitingError,
+)
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, Obstacle
 from reconciler.model.record import Record
@@ -93,6 +101,9 @@ class Executor:
     def _under_lease(self, run: Run, change: Change, lease: Lease) -> Result:
         self._end_orphans(lease, change.ref)
         record = self._record(change.ref)
+        unfinished = self._unfinished(change.ref)
+        if unfinished is not None:
+            return self._go_on(run, change, unfinished, lease)
         current = self._look_again(run, change, record)
         is_newer = record is not None and record.resource.generation > change.resource.generation
         is_planned = current.fingerprint == change.fingerprint or _refines(change, current)
@@ -100,21 +111,55 @@ class Executor:
             result = _moved(change, current)
             record_result(self._runtime, lease, _outcome(run, result, record))
             return result
-        run.listener.change_started(current)
-        runner = StepRunner(self._runtime, run, current, journal.start_change(lease, run.id, current), lease)
-        seen = None
+        planned = planned_form(current, self._runtime.key) if self._is_continued(change.ref) else None
+        change_id = journal.start_change(lease, run.id, current, planned)
+        return self._made(StepRunner(self._runtime, run, current, change_id, lease), record)
+
+    def _go_on(self, run: Run, planned: Change, unfinished: journal.Unfinished, lease: Lease) -> Result:
+        """Continue a change whose process died, in place of what was planned now: that is planned anew afterwards."""
+        record = self._record(unfinished.ref)
+        newest = run.newest(unfinished.ref) or (record.resource if record is not None else None)
+        try:
+            change = rebuilt(unfinished.planned, newest, self._runtime.key)
+        except TerminalError as error:
+            result = result_of(planned, error, [])
+            record_result(self._runtime, lease, _outcome(run, result, record), unfinished.change_id, run.id)
+            return result
+        log.info("%s: going on with an interrupted change", change.ref)
+        runner = StepRunner(self._runtime, run, change, unfinished.change_id, lease, unfinished=unfinished)
+        return self._made(runner, record)
+
+    def _made(self, runner: StepRunner, record: Record | None) -> Result:
+        """Run the steps of a change, verify it and store how it ended, unless it is to be continued later."""
+        run, change = runner.run, runner.change
+        run.listener.change_started(change)
+        seen, stays_open = None, False
         try:
             runner.run_all()
-            seen = self._verify(current, record)
-            result = Result(current, "changed", "Applied", _DONE[current.action], tuple(runner.outcomes))
+            seen = self._verify(change, record)
+            result = Result(change, "changed", "Applied", _DONE[change.action], tuple(runner.outcomes))
         except LeaseLostError:
             raise
         except Exception as error:
             if not isinstance(error, ReconcilerError):
                 log.exception("%s failed unexpectedly", change.ref)
-            result = result_of(current, error, runner.outcomes)
-        record_result(self._runtime, lease, _outcome(run, result, record, seen), runner.change_id, run.id)
+            waits = isinstance(error, WaitingError) and error.reason != SUPERSEDED
+            stays_open = waits and self._is_continued(change.ref)
+            result = result_of(change, error, runner.outcomes)
+        outcome = _outcome(run, result, record, seen)
+        record_result(self._runtime, runner.lease, outcome, None if stays_open else runner.change_id, run.id)
         return result
+
+    def _is_continued(self, ref: ResourceRef) -> bool:
+        """Whether an interrupted change of this kind is gone on with, and not planned anew."""
+        kind = self._runtime.kinds.get(ref.kind)
+        return kind is not None and kind.recovery == "continue"
+
+    def _unfinished(self, ref: ResourceRef) -> journal.Unfinished | None:
+        if not self._is_continued(ref):
+            return None
+        with self._runtime.database.read() as connection:
+            return journal.unfinished(connection, ref)
 
     def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
         """What a dead or superseded holder left behind is ended before anything is looked at."""
@@ -124,7 +169,7 @@ class Executor:
             )
             kill_group(orphan.pgid, orphan.start_time)
             journal.forget_process(lease, orphan.row_id)
-        journal.close_interrupted(lease, ref)
+        journal.close_interrupted(lease, ref, keep=self._is_continued(ref))
 
     def _record(self, ref: ResourceRef) -> Record | None:
         with self._runtime.database.read() as connection:

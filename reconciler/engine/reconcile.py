@@ -69,7 +69,8 @@ class Reconciler:
     def plan(self, workspace: Workspace, scope: Collection[ResourceRef], rules: PlanRules) -> Looked:
         """Look at `scope` and decide. Writes nothing."""
         with self.runtime.database.read() as connection:
-            records = self._records(connection, workspace, scope)
+            interrupted = self._interrupted(connection, workspace, scope)
+            records = {**self._records(connection, workspace, scope), **interrupted}
             approvals = statuses.approved(connection)
         looked_at = [one for ref in scope if (one := _look_at(workspace, records, ref)) is not None]
         observations = self.observer.observe(looked_at)
@@ -170,6 +171,15 @@ class Reconciler:
         for ref in relevant:
             records.pop(ref, None)
         return records | resources.load_records(connection, relevant, workspace.desired)
+
+    def _interrupted(
+        self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]
+    ) -> dict[ResourceRef, Record]:
+        """The records of those of the scope whose change is to be gone on with."""
+        standing = journal.waiting_to_go_on(connection)
+        refs = [ref for ref in standing if ref in scope]
+        records = resources.load_records(connection, refs, workspace.desired) if refs else {}
+        return {ref: replace(record, interrupted=standing[ref]) for ref, record in records.items()}
 
     def _widened(self, workspace: Workspace, world: World, options: PlanOptions) -> tuple[World, PlanOptions]:
         """With all that a delete depends on: who still needs what goes, and how many deletes wait in all.

@@ -10,7 +10,14 @@ from typing import Any
 from reconciler.engine.context import StepContext
 from reconciler.engine.listener import Listener
 from reconciler.engine.runtime import Runtime
-from reconciler.errors import BlockedError, LeaseLostError, ReconcilerError, TerminalError, WaitingError
+from reconciler.errors import (
+    BlockedError,
+    LeaseLostError,
+    ReconcilerError,
+    TerminalError,
+    TransientError,
+    WaitingError,
+)
 from reconciler.kind import Context, Step
 from reconciler.model.plain import plain_fault
 from reconciler.model.plan import Change, PlannedStep
@@ -20,6 +27,7 @@ from reconciler.store import journal
 from reconciler.store.leases import Lease
 
 log = logging.getLogger(__name__)
+SUPERSEDED = "Superseded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,10 @@ class Run:
 
 @dataclass(slots=True)
 class StepRunner:
-    """The steps of one change. outcomes grows as they end, also when `run` raises."""
+    """The steps of one change. outcomes grows as they end, also when `run` raises.
+
+    unfinished: what an earlier process has done of it, for a change that is continued.
+    """
 
     runtime: Runtime
     run: Run
@@ -52,11 +63,14 @@ class StepRunner:
     outcomes: list[tuple[str, StepOutcome]] = field(default_factory=list)
     outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    unfinished: journal.Unfinished | None = None
+
     def run_all(self) -> None:
         """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises.
 
         Nothing failed when something is only not ready yet, when we are to stop or when a newer generation takes over.
         After an independent step failed, those right after it that are independent too run; the first error counts.
+        Of a change that is continued, what was done before is not done again, and what was being undone is undone.
         """
         done: list[Step] = []
         failed: Exception | None = None
@@ -64,7 +78,6 @@ class StepRunner:
             for step in self._steps():
                 if failed is not None and not step.independent:
                     break
-                self._may_go_on(step)
                 failure = self._tried(step, done)
                 failed = failed or failure
             if failed is not None:
@@ -78,7 +91,7 @@ class StepRunner:
     def _tried(self, step: Step, done: list[Step]) -> Exception | None:
         """Run a step. What an independent one failed with is returned; everything else is raised."""
         try:
-            self._journalled(self._planned(step), step.run)
+            self._run_or_skip(step)
         except (LeaseLostError, WaitingError):
             raise
         except Exception as error:
@@ -88,6 +101,17 @@ class StepRunner:
         done.append(step)
         return None
 
+    def _run_or_skip(self, step: Step) -> None:
+        """Run a step, if an earlier process has not done so already. One that failed there fails again."""
+        earlier = self._was(step.name)
+        if self.unfinished is not None and earlier is StepOutcome.DONE:
+            self.outputs[step.name] = self.unfinished.outputs[step.name]
+            return
+        if self.unfinished is not None and earlier is StepOutcome.FAILED:
+            raise TransientError("StepFailed", self.unfinished.messages.get(step.name, f"step {step.name} failed"))
+        self._may_go_on(step)
+        self._journalled(self._planned(step), step.run if earlier is None else self._again(step))
+
     def _steps(self) -> Sequence[Step]:
         if self.change.orphan:
             return ()
@@ -95,6 +119,25 @@ class StepRunner:
         if [step.name for step in steps] != [step.name for step in self.change.steps]:
             raise BlockedError("StepsMoved", f"the steps of {self.change.ref} are not the planned ones; plan again")
         return steps
+
+    def _was(self, name: str) -> StepOutcome | None:
+        """How a step ended, or was left, in an earlier process; None when it was not begun."""
+        return self.unfinished.outcomes.get(name) if self.unfinished is not None else None
+
+    def _again(self, step: Step) -> Callable[[Context], Mapping[str, Any] | None]:
+        """What a step that was open when its process died has to do now: nothing, if it had been carried out."""
+
+        def run(context: Context) -> Mapping[str, Any] | None:
+            answer = step.check(context) if step.check is not None else "not_done"
+            if answer == "done":
+                context.log("it had been carried out before the interruption")
+                return {}
+            if answer == "not_done":
+                return step.run(context)
+            message = f"whether step {step.name} was carried out before the interruption cannot be told yet"
+            raise WaitingError("NotConfirmed", message)
+
+        return run
 
     def _planned(self, step: Step) -> PlannedStep:
         return next(entry for entry in self.change.steps if entry.name == step.name)
@@ -108,14 +151,15 @@ class StepRunner:
         newest = self.run.newest(self.change.ref)
         if step.safe_point and newest is not None and newest.generation > self.change.resource.generation:
             message = f"generation {newest.generation} takes over before step {step.name}"
-            raise WaitingError("Superseded", message, retry_after=0.0)
+            raise WaitingError(SUPERSEDED, message, retry_after=0.0)
 
     def _journalled(self, planned: PlannedStep, call: Callable[[Context], Mapping[str, Any] | None]) -> None:
         """Intent, call, outcome."""
         listener = self.run.listener
         context = StepContext(self.runtime, self.change, self.lease, self._progress_of(planned))
         context.outputs = self.outputs
-        step_id = journal.open_step(self.lease, self.change_id, len(self.outcomes), planned)
+        begun = self.unfinished.begun if self.unfinished is not None else 0
+        step_id = journal.open_step(self.lease, self.change_id, begun + len(self.outcomes), planned)
         context.begin_step(step_id)
         listener.step_started(self.change, planned)
         try:
@@ -124,17 +168,22 @@ class StepRunner:
             raise
         except Exception as error:
             message = str(error) if isinstance(error, ReconcilerError) else f"{type(error).__name__}: {error}"
-            journal.close_step(self.lease, step_id, StepOutcome.FAILED, None, message)
-            self._ended(planned, StepOutcome.FAILED, message)
+            outcome = StepOutcome.UNCONFIRMED if self._goes_on_after(error) else StepOutcome.FAILED
+            journal.close_step(self.lease, step_id, outcome, None, message)
+            self._ended(planned, outcome, message)
             raise
         journal.close_step(self.lease, step_id, StepOutcome.DONE, returned)
         self.outputs[planned.name] = returned
         self._ended(planned, StepOutcome.DONE, "")
 
+    def _goes_on_after(self, error: Exception) -> bool:
+        """Whether the change stays open, so that the step is begun again later."""
+        return isinstance(error, WaitingError) and self.runtime.kinds[self.change.ref.kind].recovery == "continue"
+
     def _undo(self, done: Sequence[Step]) -> None:
         """Take back what was done; what cannot be taken back is logged and does not hide the first error."""
         for step in reversed(done):
-            if step.undo is None:
+            if step.undo is None or self._was(f"undo-{step.name}") is StepOutcome.DONE:
                 continue
             undo = step.undo
             planned = PlannedStep(f"undo-{step.name}", f"undo: {step.title}", 0, step.preview)

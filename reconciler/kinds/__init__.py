@@ -12,10 +12,10 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from reconciler.errors import UsageError
-from reconciler.kind import Kind
+from reconciler.kind import Kind, Recovery
 from reconciler.kinds.guarded import GuardedKind
 from reconciler.kinds.offers import Offers
 
@@ -89,8 +89,9 @@ def _load(module_name: str) -> KindPackage:
         kind: Kind = module.KIND
     except (ImportError, AttributeError) as error:
         raise UsageError("BadPlugin", f"{module_name} is not a kind: {error}") from error
-    if kind.recovery != "replan":
-        raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is not carried out by this version")
+    if kind.recovery not in get_args(Recovery):
+        known = ", ".join(get_args(Recovery))
+        raise UsageError("BadPlugin", f"{module_name}: recovery {kind.recovery!r} is none of {known}")
     if module.__file__ is None:
         raise UsageError("BadPlugin", f"{module_name} is not a package with a file")
     return KindPackage(GuardedKind(kind), module_name, Path(module.__file__).parent, kind)

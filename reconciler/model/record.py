@@ -17,6 +17,7 @@ class Record:
     when it is not. ready: its last Ready condition was True; observed_generation: which generation that speaks of.
     touched: steps ran for it since it was last known to be deleted, so something may be there even where nothing was
     verified. requested: the token of the request for a look that nobody has answered yet, "" for none.
+    interrupted: the step at which a change stands that is to be continued, "" when there is none.
     """
 
     ref: ResourceRef
@@ -30,3 +31,4 @@ class Record:
     touched: bool = False
     observed_generation: int = 0
     requested: str = ""
+    interrupted: str = ""

@@ -59,6 +59,10 @@ def decide(
     before = observation.state if observation is not None else None
     if suspended:
         return replace(blank, why="suspended", before=before, obstacle=Obstacle("suspended", "Suspended", suspended))
+    if record is not None and record.interrupted:
+        why = f"goes on with a change that was interrupted at step {record.interrupted}"
+        change = replace(blank, action=Action.UPDATE, why=why, before=before, conditional=True)
+        return fingerprinted(kind, change, record)
     if observation is None or observation.unknown:
         reason = "Unreachable" if observation is not None and observation.unreachable else "NotObserved"
         message = observation.unknown if observation is not None else "was not looked at"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
 
 from reconciler.errors import StalePlanError
 from reconciler.model.digest import digest
@@ -43,6 +43,23 @@ class Orphan:
     pgid: int
     start_time: int
     argv: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A change whose process died, or was told to stop, and that is to be continued.
+
+    planned: as it was given to `start_change`. outcomes: of the steps that were begun, in the order in which they were
+    begun last; outputs: what they returned; messages: what was said of them. begun: how many rows of steps it has.
+    """
+
+    change_id: int
+    ref: ResourceRef
+    planned: Mapping[str, Any]
+    outcomes: Mapping[str, StepOutcome]
+    outputs: Mapping[str, Mapping[str, Any]]
+    messages: Mapping[str, str]
+    begun: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +104,11 @@ def end_run(database: Database, connection: Connection, run_id: int, state: str)
     connection.execute(update(runs).where(runs.c.id == run_id).values(ended))
 
 
-def start_change(lease: Lease, run_id: int, change: Change) -> int:
-    """Open a change: from here on something may exist, so the resource counts as touched. Uses up its approval."""
+def start_change(lease: Lease, run_id: int, change: Change, planned: Mapping[str, Any] | None = None) -> int:
+    """Open a change: from here on something may exist, so the resource counts as touched. Uses up its approval.
+
+    planned: what is needed to continue it after a crash, where its kind wants that.
+    """
     ref = change.ref
     with lease.fenced() as connection:
         now = lease.database.now(connection)
@@ -104,6 +124,7 @@ def start_change(lease: Lease, run_id: int, change: Change) -> int:
             "weight": sum(step.weight for step in change.steps),
             "before_digest": digest(change.before),
             "after_digest": digest(change.after),
+            "planned": None if planned is None else json.dumps(planned),
             "started_at": now,
         }
         change_id = _inserted(connection.execute(insert(changes).values(values)))
@@ -169,8 +190,11 @@ def end_change(connection: Connection, change_id: int, verdict: str, reason: str
     connection.execute(update(changes).where(changes.c.id == change_id).values(values))
 
 
-def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
-    """Mark what an earlier holder left open: steps as unconfirmed, changes as interrupted. Returns change ids."""
+def close_interrupted(lease: Lease, ref: ResourceRef, *, keep: bool = False) -> list[int]:
+    """Mark what an earlier holder left open: steps as unconfirmed, changes as interrupted. Returns change ids.
+
+    keep: leave open those changes that are to be continued.
+    """
     with lease.fenced() as connection:
         now = lease.database.now(connection)
         chosen = select(changes.c.id).where(
@@ -182,8 +206,46 @@ def close_interrupted(lease: Lease, ref: ResourceRef) -> list[int]:
             message = "its process ended while the step ran"
             unconfirmed = {"outcome": StepOutcome.UNCONFIRMED.value, "message": message, "ended_at": now}
             connection.execute(update(steps).where(still_open).values(unconfirmed))
-            end_change(connection, change_id, "unknown", INTERRUPTED, message, now)
+            if not (keep and _unfinished(connection, changes.c.id == change_id)):
+                end_change(connection, change_id, "unknown", INTERRUPTED, message, now)
         return open_ids
+
+
+def unfinished(connection: Connection, ref: ResourceRef) -> Unfinished | None:
+    """The change of a resource that is to be continued, None when there is none."""
+    found = _unfinished(connection, (changes.c.kind == ref.kind) & (changes.c.name == ref.name))
+    return found[-1] if found else None
+
+
+def waiting_to_go_on(connection: Connection) -> dict[ResourceRef, str]:
+    """Resources with a change that is to be continued and that nobody works on now, and the step at which it stands."""
+    open_ones = {str(one.ref): one for one in _unfinished(connection, true())}
+    if not open_ones:
+        return {}
+    chosen = select(leases).where(leases.c.owner != "", leases.c.name.in_(open_ones))
+    held = {row.name for row in connection.execute(chosen) if not is_dead(row)}
+    return {
+        one.ref: next(reversed(list(one.outcomes)), "the first step")
+        for name, one in open_ones.items()
+        if name not in held
+    }
+
+
+def _unfinished(connection: Connection, which: ColumnElement[bool]) -> list[Unfinished]:
+    chosen = select(changes).where(changes.c.verdict == "", changes.c.planned.is_not(None), which)
+    found: list[Unfinished] = []
+    for row in connection.execute(chosen.order_by(changes.c.id)).all():
+        began = connection.execute(select(steps).where(steps.c.change_id == row.id).order_by(steps.c.sequence)).all()
+        rows: dict[str, Any] = {}
+        for step in began:
+            rows.pop(step.name, None)  # one that was begun again stands where it was begun last
+            rows[step.name] = step
+        outcomes = {name: StepOutcome(step.outcome) for name, step in rows.items()}
+        outputs = {name: json.loads(step.outputs) for name, step in rows.items()}
+        messages = {name: step.message for name, step in rows.items() if step.message}
+        ref, planned = ResourceRef(row.kind, row.name), json.loads(row.planned)
+        found.append(Unfinished(row.id, ref, planned, outcomes, outputs, messages, len(began)))
+    return found
 
 
 def left_open(connection: Connection) -> list[ResourceRef]:

@@ -124,6 +124,7 @@ changes = Table(
     Column("weight", Integer, nullable=False, default=0, doc="of all its planned steps, begun or not"),
     Column("before_digest", String(64), nullable=False, default="", doc="of the observed state that it started from"),
     Column("after_digest", String(64), nullable=False, default="", doc="of the desired state that it leads to"),
+    Column("planned", LongText, doc="the change as JSON, of a kind whose changes are continued after a crash"),
     Column("verdict", String(16), nullable=False, default="", doc="empty while it runs"),
     Column("reason", String(63), nullable=False, default=""),
     Column("message", LongText, nullable=False, default=""),

@@ -275,6 +275,7 @@ def upgrade() -> None:
         sa.Column("weight", sa.Integer(), nullable=False),
         sa.Column("before_digest", sa.String(length=64), nullable=False),
         sa.Column("after_digest", sa.String(length=64), nullable=False),
+        sa.Column("planned", sa.Text().with_variant(sa.Text(length=4294967295), "mysql", "mariadb"), nullable=True),
         sa.Column("verdict", sa.String(length=16), nullable=False),
         sa.Column("reason", sa.String(length=63), nullable=False),
         sa.Column(

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REDIRECTS = 3
-_MOST_PAGES = 1000
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
 _CUT = (ssl.SSLError, OSError, ValueError)
 
@@ -68,11 +67,10 @@ class HttpAccess:
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What was answered. value: the JSON, None for an empty body. next: address of the next page, "" on the last."""
+    """What was answered. value: the JSON, None for an empty body."""
 
     status: int
     value: Any
-    next: str = ""
 
 
 class Http:
@@ -96,10 +94,6 @@ class Http:
         """The address, without a slash at its end."""
         return self._base.geturl()
 
-    def get(self, path: str, *, query: Mapping[str, str] | None = None) -> HttpAnswer:
-        """Ask. See `request`."""
-        return self.request("GET", path, query=query)
-
     def find(self, path: str) -> Any | None:
         """The JSON below a path, None when the server says that there is nothing (404)."""
         try:
@@ -109,26 +103,12 @@ class Http:
                 return None
             raise
 
-    def pages(self, path: str, *, query: Mapping[str, str] | None = None) -> Iterator[Any]:
-        """The JSON of each page, as the `Link` header leads from one to the next."""
-        answer = self.request("GET", path, query=query)
-        for _ in range(_MOST_PAGES):
-            yield answer.value
-            if not answer.next:
-                return
-            answer = self._follow("GET", answer.next, None)
+    def request(self, method: str, path: str, body: object = None) -> HttpAnswer:
+        """Send JSON and read JSON. path: begins with a slash, quoted where it has to be, perhaps with a query.
 
-    def request(
-        self, method: str, path: str, *, body: object = None, query: Mapping[str, str] | None = None
-    ) -> HttpAnswer:
-        """Send JSON and read JSON. path: begins with a slash, quoted where it has to be. Raises as the module says."""
-        import httpx  # noqa: PLC0415 - 200 ms that only who talks to a REST API pays
-
-        url = httpx.URL(self.base + path, params=dict(query) if query else None)
-        return self._follow(method, str(url), body)
-
-    def _follow(self, method: str, url: str, body: object) -> HttpAnswer:
-        """Send, and go where the same server sends us."""
+        Goes where the same server sends us. Raises as the module says.
+        """
+        url = self.base + path
         for _ in range(_REDIRECTS):
             if _origin(urlsplit(url)) != _origin(self._base):
                 raise HttpError("Redirected", f"{self.base} leads to another server, {clean(url)}", 302, "")
@@ -140,7 +120,7 @@ class Http:
 
     def _exchange(self, method: str, url: str, body: object) -> HttpAnswer | str:
         """One request: its answer, or the address that it leads to."""
-        import httpx  # noqa: PLC0415 - as above
+        import httpx  # noqa: PLC0415 - 200 ms that only who talks to a REST API pays
 
         headers = dict(self._headers)
         if self._access.token is not None:
@@ -187,8 +167,7 @@ class Http:
     def _answer(self, method: str, response: httpx.Response, content: bytes) -> HttpAnswer | str:
         status = response.status_code
         if 200 <= status < 300:
-            following = response.links.get("next", {}).get("url", "")
-            return HttpAnswer(status, self._parsed(content), following and str(response.url.join(following)))
+            return HttpAnswer(status, self._parsed(content))
         if status in (307, 308) or (status in (301, 302, 303) and method == "GET"):
             return str(response.url.join(response.headers.get("Location", "")))
         raise self._refusal(status, response.headers, content)

@@ -1,0 +1,50 @@
+"""What a forge's no means, and what to do about it. Called by the modules of forges. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.errors import ReconcilerError, TerminalError, TransientError
+from reconciler.transports.http import HttpError
+
+
+class ForgeError(TransientError):
+    """The forge said no, and may say yes once somebody has changed something there, or the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """What a forge calls things. scope: that its tokens need. owner: what repositories belong to, in words."""
+
+    forge: str
+    scope: str
+    owner: str
+
+
+def explained(error: HttpError, what: str, remedies: Remedies) -> ReconcilerError:
+    """The error to raise instead of one of HTTP. what: was tried, as the beginning of a sentence."""
+    reason, remedy = _MEANINGS.get(error.status, ("", ""))
+    if not reason:
+        return TerminalError("RefusedByForge", f"{what}: {remedies.forge} does not accept that: {error.message}")
+    told = remedy.format(forge=remedies.forge, scope=remedies.scope, owner=remedies.owner)
+    return ForgeError(reason, f"{what}: {told} ({error.message})")
+
+
+_MEANINGS: Mapping[int, tuple[str, str]] = {
+    301: ("Moved", "it was renamed or moved: write the name that it has now"),
+    302: ("Moved", "it was renamed or moved: write the name that it has now"),
+    401: (
+        "AuthenticationFailed",
+        "{forge} does not accept the token: it is wrong, expired or revoked; give another one as repository.auth.token",
+    ),
+    403: (
+        "AccessDenied",
+        "the token lacks the right to do that: it needs {scope}, and its user a role in the {owner} that allows it",
+    ),
+    404: (
+        "NoSuchOwner",
+        "there is no such {owner}, or the token may not see it: check repository.name, repository.apiUrl and the token",
+    ),
+    409: ("Conflict", "{forge} is doing something else with it at the moment"),
+}

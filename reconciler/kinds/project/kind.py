@@ -1,0 +1,55 @@
+"""The kind `Project`: what the engine asks of it. The doing is in `steps`, the looking in `looking`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from reconciler.kind import Context, Step, Watch
+from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, objects_of
+from reconciler.kinds.project.spec import ProjectSpec
+from reconciler.model.observation import Observation
+from reconciler.model.plan import Change
+from reconciler.model.resource import Resource, ResourceRef, State
+
+
+class ProjectKind:
+    """See `kind.Kind` for what each member is; README.md for what is compared."""
+
+    name = "Project"
+    recovery: Literal["replan", "continue"] = "replan"
+    steps_version = 1
+
+    @cached_property
+    def schema(self) -> Mapping[str, Any]:
+        """schema.json."""
+        schema: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text("utf-8"))
+        return schema
+
+    def references(self, resource: Resource) -> Sequence[ResourceRef]:
+        """The clusters that it is in."""
+        return [ResourceRef("Cluster", name) for name in ProjectSpec.of(resource).clusters]
+
+    def target(self, resource: Resource) -> str:
+        """Its cluster: all projects of one are looked at in one go."""
+        return f"cluster/{ProjectSpec.of(resource).cluster}"
+
+    def watches(self, resource: Resource) -> Sequence[Watch]:
+        """Its Flux objects in every cluster that it is in."""
+        clusters = ProjectSpec.of(resource).clusters
+        return [Watch(cluster, one.api_version, one.kind) for cluster in clusters for one in (SOURCE, KUSTOMIZATION)]
+
+    def normalize(self, resource: Resource) -> State:
+        """The desired state; `looking` reports the same fields."""
+        return {"clusters": objects_of(ProjectSpec.of(resource))}
+
+    def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
+        """Nothing can be looked at yet."""
+        return {}
+
+    def steps(self, change: Change) -> Sequence[Step]:
+        """None yet."""
+        return ()

@@ -7,13 +7,12 @@ of them, starting at another one, so that all turns together take them all.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from place import Place, kill, wait_until_stopped
-from test_contract import PACKAGES, harness_of
+from test_contract import PACKAGES, harness_of, settle
 
 STRIDE = 10
 TURNS = range(1, STRIDE + 1)
@@ -25,7 +24,7 @@ class Dying:
     def __init__(self, place: Place, harness: Any) -> None:
         self.place = place
         self.harness = harness
-        place.settings["KINDS"] = json.dumps({harness.kind: dict(harness.settings)})
+        settle(place, harness)
 
     def want(self, state: str) -> None:
         """The only document."""

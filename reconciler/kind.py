@@ -173,6 +173,13 @@ class Context(Protocol):
         """The keyed digest under which this home knows a secret."""
         ...
 
+    def secret(self, origin: str) -> Secret:
+        """A secret read again where it came from (`Secret.origin`), for what outlives its document.
+
+        Raises SpecError when it is not there any more, or when the settings do not allow reading it.
+        """
+        ...
+
     def progress(self, percent: float, message: str = "") -> None:
         """How far the running step is, 0 to 100; never falls."""
         ...
@@ -328,6 +335,18 @@ class Follows(Protocol):
 
     def follows(self, resource: Resource) -> Sequence[str]:
         """The names of the kinds. Pure."""
+        ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """What a kind may have whose resources ask for things of which there is just one, such as a port of this host."""
+
+    def claims(self, resource: Resource) -> Mapping[str, str]:
+        """Each such thing, and what becomes of this resource when another one has it first. Words for people. Pure.
+
+        Things are told apart by their words; a plan says of which ones two of its new resources ask for the same.
+        """
         ...
 
 

@@ -93,6 +93,15 @@ class ObserveContext:
         """The keyed digest under which this home knows a secret."""
         return secret.keyed_digest(self.runtime.key)
 
+    def secret(self, origin: str) -> Secret:
+        """A secret read again where it came from, as far as the settings allow documents to name it."""
+        from reconciler.loading.outside import Outside, SecretRules  # noqa: PLC0415 - only for what outlives documents
+
+        allowed = self.runtime.settings.secrets
+        where, _, name = origin.partition(":")
+        outside = Outside(SecretRules(allowed.env, allowed.files), self.runtime.key)
+        return outside.secret({"fromEnv" if where == "env" else "fromFile": name})
+
     def progress(self, percent: float, message: str = "") -> None:
         """Nothing runs that could progress."""
 

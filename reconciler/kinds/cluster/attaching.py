@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, SpecError
 from reconciler.kind import Context, Outputs, Step
 from reconciler.kinds.cluster import made
 from reconciler.kinds.cluster.attachments import Attachment, attachments
@@ -45,7 +45,7 @@ def to_be_removed(change: Change) -> Sequence[Step]:
     What its spec wants may be there too, when the cluster itself is gone and nobody looked.
     """
     before = change.before or {}
-    there = {field for field, one in attachments().items() if before.get(field) or one.wanted(change.resource)}
+    there = {field for field, one in attachments().items() if before.get(field) or _asked(one, change)}
     return tuple(step for field, step in removing().items() if field in there - wanted_by(change))
 
 
@@ -68,6 +68,14 @@ def weighted(steps: Iterable[Step]) -> tuple[Step, ...]:
         weights[index] += 1
     weights[weights.index(max(weights))] -= sum(weights) - TOTAL
     return tuple(replace(step, weight=weight) for step, weight in zip(listed, weights, strict=True))
+
+
+def _asked(attachment: Attachment, change: Change) -> bool:
+    """Whether the spec asks for it; what is wrong with it was said when it was to be made."""
+    try:
+        return attachment.wanted(change.resource) is not None
+    except SpecError:
+        return False
 
 
 def _step(attachment: Attachment, step: Step) -> Step:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.engine.executor import Executor
-from reconciler.engine.followers import leaders_of
+from reconciler.engine.followers import claims_of, leaders_of
 from reconciler.engine.keeper import LeaseKeeper
 from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Observer
@@ -85,8 +85,9 @@ class Reconciler:
             now=time.time(),
             revision=workspace.revision,
         )
-        leaders = leaders_of(self.runtime.kinds, workspace.desired, scope)
-        world = World(self.runtime.kinds, workspace.desired, records, observations, scope, workspace.frozen, leaders)
+        kinds, desired = self.runtime.kinds, workspace.desired
+        leaders, claims = leaders_of(kinds, desired, scope), claims_of(kinds, desired, scope)
+        world = World(kinds, desired, records, observations, scope, workspace.frozen, leaders, claims)
         plan = make_plan(world, options)
         if any(change.action.destroys for change in plan.changes):
             world, options = self._widened(workspace, world, options)

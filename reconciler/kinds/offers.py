@@ -64,6 +64,13 @@ class Offers:
             raise self._fault("what it follows", "one is no name of a kind")
         return found
 
+    def claims(self, resource: Resource) -> Mapping[str, str]:
+        """See Claims."""
+        found: dict[str, str] = self._called("claims", lambda: dict(self._kind.claims(resource)))
+        if not all(isinstance(word, str) for pair in found.items() for word in pair):
+            raise self._fault("what it claims", "one is no text")
+        return found
+
     def watches(self, resource: Resource) -> Sequence[Watch]:
         """See WatchesLive."""
         found: tuple[Any, ...] = self._called("watches", lambda: tuple(self._kind.watches(resource)))

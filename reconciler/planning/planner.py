@@ -14,6 +14,7 @@ from reconciler.model.observation import Observation
 from reconciler.model.plan import Action, Change, Obstacle, Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
+from reconciler.planning.claiming import Claims, tell_rivals
 from reconciler.planning.decide import Judgement, decide, fingerprinted
 from reconciler.planning.following import Leaders, follow
 from reconciler.planning.order import reachable, reverse, topological
@@ -47,7 +48,8 @@ class World:
     desired: every resource of every source. records: what the store remembers, at least of the scope and of everything
     that depends on it or that it depends on. observations: of the scope. scope: what to plan for.
     frozen: resources known only in stored form because their source cannot be read now, and why: left alone.
-    leaders: for those of the scope that follow others, the kinds that they follow.
+    leaders: for those of the scope that follow others, the kinds that they follow. claims: for those of the scope that
+    ask for things of which there is just one, those.
     """
 
     kinds: Mapping[str, KindRules]
@@ -57,6 +59,7 @@ class World:
     scope: Collection[ResourceRef] = field(default_factory=tuple)
     frozen: Mapping[ResourceRef, str] = field(default_factory=dict)
     leaders: Leaders = field(default_factory=dict)
+    claims: Claims = field(default_factory=dict)
 
 
 def make_plan(world: World, options: PlanOptions) -> Plan:
@@ -79,6 +82,7 @@ def make_plan(world: World, options: PlanOptions) -> Plan:
     _brake(changes, options)
     if follow(changes, world.leaders, world.records, judgement):
         _hold_back_dependents(changes, world)
+    tell_rivals(changes, world.claims)
     _seal_dependencies(changes, world)
     return Plan(
         changes=tuple(changes[ref] for ref in _execution_order(changes)),

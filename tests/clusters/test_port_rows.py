@@ -98,6 +98,25 @@ def test_row_0_11_a_port_of_another_row_is_not_given(docker: DockerLab) -> None:
     assert "Cluster/b" not in docker.plan()
 
 
+def test_two_new_clusters_that_ask_for_one_port_are_told_by_the_plan(docker: DockerLab) -> None:
+    """And told rightly: one of them has it, the other one the next free one."""
+    documents = [docker_cluster(name, provider, ports={"httpPort": 23090}) for name, provider in CLAIMANTS]
+    docker.write("all.yaml", *documents)
+    box = docker.write("box.yaml", docker_cluster("box", "sandbox", ports={"httpPort": 23090}))
+    told = {ref: change["why"] for ref, change in docker.plan().items()}
+    said = "of this plan also asks for port 23090 of this host: whichever is made later gets the next free one"
+    assert told["Cluster/a"].endswith(f"Cluster/b {said}")
+    assert told["Cluster/b"].endswith(f"Cluster/a {said}")
+    assert "23090" not in told["Cluster/box"], "a sandbox maps no port of this host"
+    box.unlink()
+    docker.apply()
+    (given,) = {ports(docker, name)[1] for name, _ in CLAIMANTS} - {23090}
+    assert given in RANGES["http_port"]
+
+
+CLAIMANTS = (("a", "k3d"), ("b", "kind"))
+
+
 def test_a_port_of_another_program_is_not_given(docker: DockerLab) -> None:
     with listening() as port:
         docker.write("dev.yaml", docker_cluster("dev", "k3d", ports={"httpPort": port}))

@@ -42,7 +42,7 @@ class Plain:
         return str(resource.spec.get("target", "here"))
 
     def normalize(self, resource: Resource) -> State:
-        return {name: value for name, value in resource.spec.items() if name not in ("needs", "target")}
+        return {name: value for name, value in resource.spec.items() if name not in ("needs", "target", "claims")}
 
     def steps(self, change: Change) -> Sequence[PlainStep]:
         if change.action is Action.REPLACE:
@@ -99,7 +99,8 @@ def plan(
     observations = {one.ref: one for one in seen}
     refs = dict.fromkeys((*desired, *records)) if scope is None else dict.fromkeys(map(ref, scope))
     leaders = {ref: ("Plain",) for ref in refs if ref.kind == "Follower"}
-    world = World(KINDS, desired, records, observations, tuple(refs), frozen or {}, leaders)
+    claims = {one.ref: one.spec["claims"] for one in desired.values() if "claims" in one.spec}
+    world = World(KINDS, desired, records, observations, tuple(refs), frozen or {}, leaders, claims)
     return make_plan(world, PlanOptions(**{"key": KEY, **options}))
 
 

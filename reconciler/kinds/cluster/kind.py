@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconciler.kind import Context, KnownCluster, Records, Step, Wanted
-from reconciler.kinds.cluster import rows, wishes
+from reconciler.kinds.cluster import reserving, rows, wishes
 from reconciler.kinds.cluster.attachments import attachments, schema_of
 from reconciler.kinds.cluster.looking import look_at
 from reconciler.kinds.cluster.normal_form import normal_form
 from reconciler.kinds.cluster.plan_steps import steps_of
 from reconciler.kinds.cluster.providers import providers
+from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -66,6 +67,10 @@ class ClusterKind:
     def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
         """What rows say, for people."""
         return wishes.facts(records)
+
+    def claims(self, resource: Resource) -> Mapping[str, str]:
+        """The ports of this host that its spec names."""
+        return reserving.claims(ClusterSpec.of(resource))
 
     def clusters(self, records: Records, home: Path) -> Mapping[str, KnownCluster]:
         """Every cluster that has a row, for the kinds that work in clusters."""

@@ -97,6 +97,14 @@ def foresee(spec: ClusterSpec, context: Context) -> str:
     return "; ".join(notes(given))
 
 
+def claims(spec: ClusterSpec) -> dict[str, str]:
+    """The ports of this host that a spec names, each with what becomes of the cluster when another one has it first."""
+    if not provider_named(spec.provider).allocates_ports:
+        return {}
+    otherwise = "fails" if spec.strict_ports else "gets the next free one"
+    return {f"port {port} of this host": otherwise for name, port in spec.ports.items() if name in HOST_PORTS}
+
+
 def check(context: Context) -> None:
     """Raise what `reserve` would raise now, before anything else is done for a creation."""
     spec = _spec(context)

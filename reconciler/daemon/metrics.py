@@ -38,6 +38,23 @@ class Metrics:
         self._errors = Counter(
             "reconciler_unexpected_errors", "Errors that nobody planned for.", ["kind"], registry=self.registry
         )
+        self._streams = Gauge("reconciler_watch_streams", "Live watches that are open.", registry=self.registry)
+        self._heard = Counter(
+            "reconciler_watch_events", "What live watches told, by the type watched.", ["type"], registry=self.registry
+        )
+        self._broke = Counter("reconciler_watch_breaks", "Live watches that failed.", registry=self.registry)
+
+    def watch_streams(self, count: Callable[[], int]) -> None:
+        """Where the number of open watches comes from, asked at each scrape."""
+        self._streams.set_function(count)
+
+    def heard(self, type_: str) -> None:
+        """A live watch told of an object of this type."""
+        self._heard.labels(type_).inc()
+
+    def watch_broke(self) -> None:
+        """A live watch failed and is begun again."""
+        self._broke.inc()
 
     def watch_queue(self, depth: Callable[[], int], in_work: Callable[[], int]) -> None:
         """Where the queue's figures come from, asked at each scrape."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from reconciler.daemon.logs import tell
 from reconciler.daemon.metrics import Metrics
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Keeps the workspace in step with its sources."""
+    """Keeps the workspace in step with its sources. on_moved: called when it has changed; set before `start`."""
 
     def __init__(self, workspace: Workspace, queue: WorkQueue, metrics: Metrics) -> None:
         self._workspace = workspace
@@ -35,6 +35,7 @@ class Reloader:
         self._leaders: dict[ResourceRef, tuple[str, ...]] = {}
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._loop, name="reload", daemon=True)
+        self.on_moved: Callable[[], None] = lambda: None
         self.loaded = threading.Event()
         self.idle = threading.Event()
 
@@ -85,6 +86,7 @@ class Reloader:
         self._metrics.loaded(len(self._workspace.problems))
         self.loaded.set()
         if moved:
+            self.on_moved()
             milliseconds = round((time.monotonic() - started) * 1000)
             log.info("specs loaded: %d resources moved in %d ms", len(moved), milliseconds)
         self._tell_problems()

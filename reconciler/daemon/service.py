@@ -25,6 +25,7 @@ from reconciler.daemon.notify import Notifier
 from reconciler.daemon.reload import Reloader
 from reconciler.daemon.resync import Resync
 from reconciler.daemon.watcher import Watcher
+from reconciler.daemon.watching import LiveWatches
 from reconciler.daemon.worker import Worker
 from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.runtime import Runtime
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DAEMON_LEASE = "daemon"
+WATCHES_TIMEOUT = 1.0
 SILENCE = 30.0
 """Seconds without a tick after which the watchdog is no longer kept quiet."""
 
@@ -63,6 +65,8 @@ class Service:
         self._fetcher = Fetcher(runtime, workspace, self._reloader, source)
         finish, sync = self._worker.end_runs, self._fetcher.answer
         self._resync = Resync(runtime, self._reloader, self._worker.queue, finish, sync)
+        self._watches = LiveWatches(runtime, workspace, self._worker.queue, self._metrics)
+        self._reloader.on_moved = self._watches.moved
         self._notifier = Notifier(os.environ)
         self._hung_up = threading.Event()
         self._told_ready = False
@@ -104,6 +108,7 @@ class Service:
         self._worker.start()
         if watcher is not None:
             watcher.start()
+        self._watches.start()
         self._reloader.start()
         self._fetcher.start()
         self._resync.start()
@@ -144,6 +149,8 @@ class Service:
         self._resync.stop()
         self._fetcher.stop()
         self._reloader.stop()
+        if not self._watches.stop(WATCHES_TIMEOUT):
+            log.info("a watch that waits for a connection ends with this process")
         timeout = self._runtime.settings.shutdown_timeout
         if not self._worker.stop(timeout):
             log.warning("steps still ran after %g s; they end with this process and are unconfirmed", timeout)

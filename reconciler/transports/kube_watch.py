@@ -52,10 +52,23 @@ class KubeWatch(Iterator[WatchEvent]):
         self._stream = stream
         self._path = path
         self._seconds = seconds
+        self._begun: bool | None = None
         self._events = self._read()
 
     def __next__(self) -> WatchEvent:
         return next(self._events)
+
+    def begin(self) -> bool:
+        """Ask, and return once the server has agreed; False when it was cancelled.
+
+        Without it, that happens before the first event.
+        """
+        if self._begun is None:
+            status = self._stream.open(self._seconds + GRACE)
+            if status is not None and status != http.client.OK:
+                refuse("WATCH", self._path, status, _object(self._stream.refusal()) or {}, None)
+            self._begun = status is not None
+        return self._begun
 
     def __enter__(self) -> Self:
         return self
@@ -75,11 +88,8 @@ class KubeWatch(Iterator[WatchEvent]):
         self._stream.close()
 
     def _read(self) -> Iterator[WatchEvent]:
-        status = self._stream.open(self._seconds + GRACE)
-        if status is None:
+        if not self.begin():
             return
-        if status != http.client.OK:
-            refuse("WATCH", self._path, status, _object(self._stream.refusal()) or {}, None)
         for line in self._stream.lines():
             event = _object(line)
             about = event.get("object") if event is not None else None

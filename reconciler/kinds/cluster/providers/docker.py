@@ -77,7 +77,7 @@ class Tools:
         Raises UnreachableError when the engine does not answer, and DeadlineError.
         """
         left = max(0.1, min(LOOK_TIMEOUT, self._until - time.monotonic()))
-        done = self._context.process.run(argv, timeout=left, env=_environment(), private=True)
+        done = self._context.process.run(argv, timeout=left, env=engine_environment(), private=True)
         _raise_if_down(done)
         return done
 
@@ -91,7 +91,7 @@ class Tools:
     def do(self, *argv: str, timeout: float = CHANGE_TIMEOUT, env: Mapping[str, str] | None = None) -> Completed:
         """Run a command that changes something; it stands in the log. Raises TransientError when it fails."""
         self._context.log(f"+ {' '.join(argv)}\n")
-        done = self._context.process.run(argv, timeout=timeout, env={**_environment(), **(env or {})})
+        done = self._context.process.run(argv, timeout=timeout, env={**engine_environment(), **(env or {})})
         self._until = time.monotonic() + self._context.deadline
         _raise_if_down(done)
         if done.returncode:
@@ -242,7 +242,7 @@ def shown_memory(count: int) -> str:
     return f"{count}b"
 
 
-def _environment() -> dict[str, str]:
+def engine_environment() -> dict[str, str]:
     """Which engine is meant, and by which proxy the world is reached: as whoever started us has it."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 

@@ -20,7 +20,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,13 +29,13 @@ from typing import IO, NoReturn
 from reconciler.errors import DeadlineError, TerminalError
 from reconciler.transports.groups import kill_group as kill_group
 from reconciler.transports.groups import start_time_of
+from reconciler.transports.output import KEPT_BYTES as KEPT_BYTES
+from reconciler.transports.output import LAST_LINES, Kept, Streamed
+from reconciler.transports.output import last_lines as last_lines
 
-KEPT_BYTES = 1_000_000
-"""What is kept of each stream: half of it from the start, half from the end."""
 GRACE = 2.0
 _POLL = 0.1
 _CHUNK = 65536
-_LAST_LINES = 10
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 _GATE = 'read -r go || exit 125; exec "$@"'
 _GATE_WITHOUT_INPUT = 'read -r go || exit 125; exec "$@" </dev/null'
@@ -56,7 +55,7 @@ class Completed:
     stderr: str
     duration: float
 
-    def last_lines(self, count: int = _LAST_LINES) -> str:
+    def last_lines(self, count: int = LAST_LINES) -> str:
         """The end of what it said: its errors, or else its output."""
         return last_lines(self.stderr, count) or last_lines(self.stdout, count)
 
@@ -137,12 +136,6 @@ def child_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"PATH": os.defpath, "LANG": "C.UTF-8", **inherited, **(env or {})}
 
 
-def last_lines(text: str, count: int = _LAST_LINES) -> str:
-    """The last lines that say something, cut to 2,000 characters."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(lines[-count:])[-2000:]
-
-
 def _resolved(argv: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """`argv` with the program's full path."""
     if not argv or any("\0" in part for part in argv):
@@ -171,58 +164,6 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
         raise TerminalError("SpawnFailed", f"no process could be started: {error}") from error
 
 
-class _Kept:
-    """The two ends of a stream, in bounded memory."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
-        self._left_out = 0
-
-    def add(self, chunk: bytes) -> None:
-        """Keep what there is room for."""
-        room = KEPT_BYTES // 2 - len(self._head)
-        self._head += chunk[:room]
-        rest = chunk[room:] if room < len(chunk) else b""
-        if rest:
-            self._tail.append(rest)
-            self._tail_size += len(rest)
-        while self._tail_size - len(self._tail[0] if self._tail else b"") >= KEPT_BYTES // 2:
-            self._drop(len(self._tail[0]))
-        if self._tail_size > KEPT_BYTES // 2:
-            self._drop(self._tail_size - KEPT_BYTES // 2)
-
-    def text(self) -> str:
-        """All that was kept."""
-        note = f"\n… {self._left_out:,} bytes left out …\n".encode() if self._left_out else b""
-        return (bytes(self._head) + note + b"".join(self._tail)).decode("utf-8", "replace")
-
-    def _drop(self, size: int) -> None:
-        first = self._tail.popleft()
-        if size < len(first):
-            self._tail.appendleft(first[size:])
-        self._tail_size -= size
-        self._left_out += size
-
-
-class _Streamed:
-    """Passes output on as text, up to a bound."""
-
-    def __init__(self, receive: Callable[[str], None] | None) -> None:
-        self._receive = receive
-        self._left = KEPT_BYTES
-
-    def add(self, text: str) -> None:
-        """Pass on what is within the bound, and say once when it is reached."""
-        if self._receive is None or not text or self._left <= 0:
-            return
-        self._receive(text[: self._left])
-        self._left -= len(text)
-        if self._left <= 0:
-            self._receive("\n… the rest of the output is not logged …\n")
-
-
 class _Child:
     """One started command: its pipes, its deadline, its end."""
 
@@ -230,16 +171,16 @@ class _Child:
         self._process = process
         self._argv = argv
         self._hooks = hooks
-        self._streamed = _Streamed(hooks.on_output)
+        self._streamed = Streamed(hooks.on_output)
         self._selector = selectors.DefaultSelector()
-        self._kept: dict[IO[bytes], _Kept] = {}
+        self._kept: dict[IO[bytes], Kept] = {}
         self._decoders: dict[IO[bytes], codecs.IncrementalDecoder] = {}
         self._input = memoryview(b"")
         self._pidfd = _pidfd(process.pid)
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
-            self._kept[stream] = _Kept()
+            self._kept[stream] = Kept()
             self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
             self._selector.register(stream, selectors.EVENT_READ)
         if self._pidfd is not None:

@@ -26,6 +26,7 @@ _SAYS_NOTHING = (
     "Please make sure you have the correct access rights",
     "and the repository exists.",
 )
+_AGENT = ("SSH_AUTH_SOCK",)  # which keeps keys for us and never gives them out; it is not forwarded
 _INTO_FILE = 'out=$1 limit=$2; shift 2; ulimit -f "$limit"; exec "$@" >"$out"'
 _CREDENTIALS = (
     '!f() { test "$1" = get || return 0; '
@@ -67,7 +68,8 @@ class GitAccess:
     def variables(self, place: GitPlace) -> dict[str, str]:
         """What git's environment needs to reach a place."""
         if place.scheme == "ssh":
-            return {"GIT_SSH_COMMAND": shlex.join(self._ssh()), "GIT_SSH_VARIANT": "ssh"}
+            agent = {name: os.environ[name] for name in _AGENT if name in os.environ}
+            return {"GIT_SSH_COMMAND": shlex.join(self._ssh()), "GIT_SSH_VARIANT": "ssh", **agent}
         found: dict[str, str] = {}
         if self.ca_file is not None:
             found["GIT_SSL_CAINFO"] = str(self.ca_file)

@@ -269,6 +269,21 @@ def test_k31_what_is_gone_and_wanted_gone_leaves_no_row(docker: DockerLab) -> No
     assert (rows(docker), docker.status("Cluster/old")) == ({}, {})
 
 
+def test_a_cluster_that_only_a_row_wants_is_stopped_and_started_by_command(docker: DockerLab) -> None:
+    """The row then says so, and nobody has to write a document for it."""
+    imported(docker, only("dev"))
+    docker.apply()
+    docker.forget_log()
+    for command, wanted, state in (("stop", "stopped", "stopped"), ("start", "present", "running")):
+        docker.ok("cluster", command, "dev")
+        row = docker.row("dev")
+        assert row is not None
+        assert (row["desired_by"], row["desired_state"], row["actual_state"]) == ("row", wanted, state)
+    assert docker.changing() == ["k3d cluster stop dev", "k3d cluster start dev"]
+    assert docker.plan() == {}, "what was said by command is not undone"
+    assert docker.rows("SELECT owner FROM resources WHERE name = 'dev'") == [{"owner": "row"}]
+
+
 def test_a_row_that_somebody_deleted_is_told_and_nothing_else(docker: DockerLab) -> None:
     docker.ok("get")
     docker.write_sql("INSERT INTO clusters (name, provider) VALUES ('box', 'sandbox')")

@@ -1,0 +1,37 @@
+"""A sandbox cluster for tests that need the API and nothing of ours around it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
+
+from sandbox_server import Sandbox, write_kubeconfig
+
+from reconciler.transports.kube import KubeTransport
+
+
+@pytest.fixture(scope="module")
+def bare_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox process without clusters."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("s"))
+    sandbox.start()
+    yield sandbox
+    sandbox.end()
+
+
+@pytest.fixture(scope="module")
+def bare_kubeconfig(bare_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The kubeconfig of a cluster with nothing in it."""
+    return write_kubeconfig(tmp_path_factory.mktemp("k") / "kubeconfig", bare_sandbox.create("bare", agents=1))
+
+
+@pytest.fixture
+def api(bare_kubeconfig: Path) -> Iterator[KubeTransport]:
+    """That cluster's API."""
+    with KubeTransport(bare_kubeconfig) as transport:
+        yield transport

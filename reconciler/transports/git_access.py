@@ -7,6 +7,7 @@ it, and whoever is killed leaves nothing behind.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from reconciler.transports.git_place import GitPlace
 AUTHOR = "reconciler <reconciler@localhost>"
 _LONGEST_SECRET = 32_000
 _NO_KEY = Path("none")
+_MAGIC = b"openssh-key-v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class RemoteAccess:
             key = self.ssh_key.reveal()
             if "PRIVATE KEY-----" not in key or len(key) > _LONGEST_SECRET:
                 raise SpecError("BadSshKey", f"what {self.ssh_key.origin} holds is not a private key in PEM")
+            if _is_locked(key):
+                raise SpecError(
+                    "BadSshKey", f"the key from {self.ssh_key.origin} has a passphrase, which nobody can enter"
+                )
 
 
 @contextmanager
@@ -85,6 +91,19 @@ def checked_place(url: str, branch: str = "main") -> GitPlace:
         if error.reason == "PasswordInUrl":
             message = "the git URL holds a password: leave it out, and give auth.token by reference"
         raise SpecError(error.reason, message) from error
+
+
+def _is_locked(key: str) -> bool:
+    """Whether a private key is encrypted: ssh would only say that it was not let in."""
+    if "OPENSSH" not in key:
+        return "ENCRYPTED" in key
+    try:
+        body = base64.b64decode("".join(line for line in key.splitlines() if "-----" not in line))
+    except ValueError:
+        return False
+    name = body[len(_MAGIC) :]
+    length = int.from_bytes(name[:4], "big")
+    return body.startswith(_MAGIC) and name[4 : 4 + length] != b"none"
 
 
 @contextmanager

@@ -79,6 +79,7 @@ _REFUSALS = (
         "there is no such repository, or these credentials may not see it: check repository.url and auth",
     ),
 )
+_IN_MEMORY = re.compile(r'"?/proc/\d+/fd/\d+"?')
 _NOISE = re.compile(
     r"@{5,}|fatal: Could not read from remote repository|Please make sure you have the correct access rights"
     r"|and the repository exists|IT IS POSSIBLE THAT SOMEONE|Someone could be eavesdropping|It is also possible"
@@ -105,4 +106,4 @@ def spoken(done: Completed, count: int = 6) -> str:
     """What git and the server said, as one printable line."""
     lines = [line.strip() for line in done.stderr.splitlines()]
     telling = [line for line in lines if line and not _NOISE.search(line)]
-    return clean("; ".join(telling[-count:]), 600)
+    return clean(_IN_MEMORY.sub("what was given", "; ".join(telling[-count:])), 600)

@@ -157,6 +157,7 @@ class GitRemote:
                 if commit == now:
                     return Published(commit, changed=False)
                 if talk.push(repository, f"refs/heads/{branch}", commit, now or ""):
+                    talk.remember(repository, branch, commit)
                     return Published(commit, changed=True)
         message = f"{self.url}: branch {branch} has moved during each of {TRIES} tries to push to it"
         raise GitError("PushRejected", message)

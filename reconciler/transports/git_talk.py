@@ -62,6 +62,10 @@ class Talk:
         """The commit that was fetched last, "" for none. Asks nobody."""
         return self.git.try_run(repository, "rev-parse", "--verify", "--quiet", _seen(branch)).stdout.strip()
 
+    def remember(self, repository: Path, branch: str, commit: str) -> None:
+        """What a branch has since we pushed: it need not be fetched."""
+        self.git.run(repository, "update-ref", _seen(branch), commit)
+
     def push(self, repository: Path, ref: str, commit: str, expected: str) -> bool:
         """Make `ref` a commit ("" removes it), if it is `expected` ("" for absent). False when it is something else.
 

@@ -158,6 +158,7 @@ def named_failures(access: Access, what: str, timeout: float) -> Iterator[None]:
 
 
 def authorization(access: Access) -> dict[str, str]:
+    """The header that says who asks; none where a certificate does."""
     if access.token is not None:
         return {"Authorization": f"Bearer {_revealed(access.token).strip()}"}
     if access.basic is not None:
@@ -178,6 +179,7 @@ def _revealed(value: Secret | Path | str) -> str:
 
 
 def tls_context(access: Access) -> ssl.SSLContext:
+    """Whom to trust and who we are. Raises TerminalError when a certificate or key is no usable PEM."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = DeadlineSocket
     try:

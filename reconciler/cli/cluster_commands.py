@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from reconciler.cli.branch_commands import branches
 from reconciler.cli.session import Session
 from reconciler.errors import UsageError
 from reconciler.model.resource import ResourceRef
@@ -20,6 +21,9 @@ def cluster() -> None:
     Example:
       export KUBECONFIG=$(reconciler cluster kubeconfig dev)
     """
+
+
+cluster.add_command(branches)
 
 
 @cluster.command()

@@ -131,16 +131,34 @@ class ObserveContext:
         return None
 
 
-class StepContext(ObserveContext):
+class LeasedContext(ObserveContext):
+    """For what a command does for one resource beside any change, under its lease: it may write the kind's records."""
+
+    __slots__ = ("lease",)
+
+    def __init__(self, runtime: Runtime, kind: str, lease: Lease) -> None:
+        super().__init__(runtime, kind, runtime.settings.observe_timeout)
+        self.lease = lease
+
+    def _cancelled(self) -> Exception | None:
+        if self.lease.lost.is_set():
+            return LeaseLostError("LeaseLost", f"the lease on {self.lease.name} was taken over")
+        return None
+
+    def _lease(self) -> Lease | None:
+        return self.lease
+
+
+class StepContext(LeasedContext):
     """For the steps of one change, under its lease. The executor sets `step_id` before each step."""
 
-    __slots__ = ("_last_progress", "lease", "on_progress", "step_id")
+    __slots__ = ("_last_progress", "on_progress", "step_id")
 
     def __init__(
         self, runtime: Runtime, change: Change, lease: Lease, on_progress: Callable[[float, str], None]
     ) -> None:
-        super().__init__(runtime, change.ref.kind, runtime.settings.observe_timeout, {}, change.resource, change)
-        self.lease = lease
+        super().__init__(runtime, change.ref.kind, lease)
+        self.resource, self.change = change.resource, change
         self.step_id: int | None = None
         self.on_progress = on_progress
         self._last_progress = (0.0, 0.0)

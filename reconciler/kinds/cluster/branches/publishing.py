@@ -65,7 +65,9 @@ def ensure(context: Context) -> Outputs | None:
     ids = {path: file for path, file in wanted.ids.items() if path in files}
     made.note(context, cluster, FIELD, {**place, "files": ids, "commit": head})
     dropped = dict.fromkeys(path for path in (note or {}).get("files", {}) if path not in wanted.files)
-    done = remote.publish(wanted.branch, {**dropped, **files}, f"Set up {wanted.branch} for cluster {cluster}\n", onto=head)
+    done = remote.publish(
+        wanted.branch, {**dropped, **files}, f"Set up {wanted.branch} for cluster {cluster}\n", onto=head
+    )
     made.note(context, cluster, FIELD, {**place, "files": ids, "commit": done.commit})
     context.log(f"branch {wanted.branch} {'is now' if done.changed else 'was already'} at {done.commit}\n")
     return {"commit": done.commit, "changed": done.changed}

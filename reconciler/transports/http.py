@@ -233,7 +233,8 @@ def _checked(base: str, access: HttpAccess) -> SplitResult:
         raise SpecError("BadApiUrl", f"{base[:200]!r} is not an address") from error
     plain = parts.scheme in ("http", "https") and parts.hostname and base.isprintable() and port != 0
     if not plain or "@" in parts.netloc or parts.query or parts.fragment or " " in base:
-        raise SpecError("BadApiUrl", f"{clean(base)!r} is not taken as an address: write https://HOST/PATH")
+        shown = "an address with a password in it" if "@" in base else repr(clean(base))
+        raise SpecError("BadApiUrl", f"{shown} is not taken as the address of an API: write https://HOST/PATH")
     if access.token is not None:
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise SpecError("TokenOverHttp", f"{base}: a token is never sent without TLS: write https://")

@@ -1,12 +1,10 @@
-"""The page over real clusters: what it shows, what it must not show, and that readers never wait for writers."""
+"""The page over real clusters: what it shows, and what it must not show."""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import json
-import threading
-import time
 from urllib.parse import urlsplit
 
 from tests.clusters.sandbox_lab import SandboxLab, cluster
@@ -72,61 +70,3 @@ def test_row_9_05_the_page_sets_no_cookie_and_lets_nobody_frame_it(lab: SandboxL
     finally:
         connection.close()
     assert place.hostname == "127.0.0.1"
-
-
-class Reader(threading.Thread):
-    """Asks the JSON API fifty times a second, until it is told to stop. seconds: how long each answer took."""
-
-    PATHS = ("/api/v2/overview", "/api/v2/resources", "/api/v2/runs", "/api/v2/events", "/api/v2/graph")
-
-    def __init__(self, url: str) -> None:
-        super().__init__(name="reader")
-        place = urlsplit(url)
-        self._connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
-        self._over = threading.Event()
-        self.seconds: list[float] = []
-        self.codes: list[int] = []
-        self.bodies: set[bytes] = set()
-
-    def run(self) -> None:
-        number = 0
-        due = time.monotonic()
-        while not self._over.is_set():
-            started = time.monotonic()
-            self._connection.request("GET", self.PATHS[number % len(self.PATHS)])
-            answer = self._connection.getresponse()
-            body = answer.read()
-            self.seconds.append(time.monotonic() - started)
-            self.codes.append(answer.status)
-            if answer.status != 200:
-                self.bodies.add(body)
-            number += 1
-            due = max(due + 0.1, time.monotonic() - 0.1)
-            self._over.wait(max(due - time.monotonic(), 0.0))
-
-    def stop(self) -> None:
-        self._over.set()
-        self.join(60)
-        self._connection.close()
-
-
-def test_row_0_18_readers_concurrent_with_writers(lab: SandboxLab) -> None:
-    """Fifty requests a second, by five readers, while five clusters are made; every answer is 200."""
-    daemon = lab.daemon()
-    readers = [Reader(daemon.url) for _ in range(5)]
-    for reader in readers:
-        reader.start()
-    try:
-        lab.write("all.yaml", *(cluster(f"c{n}", agents=n % 2) for n in range(5)))
-        lab.await_ready(*(f"Cluster/c{n}" for n in range(5)))
-    finally:
-        for reader in readers:
-            reader.stop()
-    seconds = sorted(taken for reader in readers for taken in reader.seconds)
-    codes = {code for reader in readers for code in reader.codes}
-    p95 = seconds[int(len(seconds) * 0.95)] * 1000
-    print(f"{len(seconds)} answers during five creations: p95 {p95:.0f} ms, longest {seconds[-1] * 1000:.0f} ms")
-    assert codes == {200}, {body for reader in readers for body in reader.bodies}
-    assert len(seconds) > 50
-    assert "write lock" not in daemon.err()
-    assert sorted(lab.made()) == [f"c{n}" for n in range(5)]

@@ -151,37 +151,6 @@ def test_exactly_one_of_parallel_creates_wins(lab: SandboxLab, api: Api) -> None
     assert [name for name, _ in lab.steps("Cluster/dev")].count("create") == 1
 
 
-def test_row_0_18_readers_are_answered_while_clusters_are_created(lab: SandboxLab, api: Api) -> None:
-    """Fifty reads a second during five creations: all answered well, none of them slow."""
-    stop, spent = threading.Event(), []
-    statuses: set[int] = set()
-    paths = ("/api/v2/clusters", "/api/clusters", "/", "/api/v2/tasks")
-    reader = Api(api.url, "")
-
-    def read(number: int) -> None:
-        while not stop.is_set():
-            began = time.monotonic()
-            statuses.add(reader.ask("GET", paths[number % len(paths)]).status)
-            spent.append(time.monotonic() - began)
-            stop.wait(0.1)
-
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    try:
-        answers = [api.ask("POST", "/api/v2/clusters", document(f"c{number}")) for number in range(5)]
-        assert {api.ended(answer)["state"] for answer in answers} == {"succeeded"}
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert statuses == {200}
-    assert len(spent) > 50
-    slowest = sorted(spent)[int(len(spent) * 0.95)]
-    print(f"\n{len(spent)} reads, 95 % within {slowest * 1000:.0f} ms")
-    assert slowest < 5.0  # the figure is printed; this only catches readers that wait for writers
-
-
 def test_case_12_the_older_routes(lab: SandboxLab) -> None:
     lab.write("devops.yaml", cluster("devops", role="management"))
     daemon = lab.daemon()

@@ -18,7 +18,7 @@ from reconciler.transports.https_connection import Answer, Connection, authoriza
 from reconciler.transports.https_stream import Stream
 from reconciler.transports.kubeconfig import Access
 
-_MAX_IDLE = 4
+_MAX_IDLE = 8
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 KUBE_SYSTEM = "/api/v1/namespaces/kube-system"
 NODES = "/api/v1/nodes"
 NO_ADDRESS = "its node has no address on the cluster's own network"
-_FEW = 3
 
 
 def look_at(resource: Resource, context: Context) -> Observation:
@@ -226,6 +225,8 @@ class _Look:
 
     def _manifests(self, api: KubeTransport) -> dict[str, Any]:
         """The live objects of all that the spec wants and of all that we applied before."""
+        from reconciler.transports.kube_objects import fetch  # noqa: PLC0415 - here is an API, so its client is loaded
+
         wanted = objects_of(self.spec.manifests, strict=False)
         paths = rows.inventory_of(self.row)
         for key, manifest in wanted.items():
@@ -233,7 +234,7 @@ class _Look:
                 path = _path_of(api, manifest)
                 if path is not None:
                     paths[key] = path
-        live = _fetch(api, set(paths.values()))
+        live = fetch(api, set(paths.values()))
         in_spec = {paths[key] for key in wanted if key in paths}
         seen: dict[str, Any] = {}
         for key, path in paths.items():
@@ -260,18 +261,3 @@ def _path_of(api: KubeTransport, manifest: Mapping[str, Any]) -> str | None:
         if error.reason != "UnknownType":
             raise
         return None
-
-
-def _fetch(api: KubeTransport, paths: set[str]) -> dict[str, Mapping[str, Any]]:
-    """The objects at these paths, those that are there."""
-    by_collection: dict[str, list[str]] = {}
-    for path in sorted(paths):
-        by_collection.setdefault(path.rpartition("/")[0], []).append(path)
-    live: dict[str, Mapping[str, Any]] = {}
-    for collection, members in by_collection.items():
-        if len(members) <= _FEW:
-            live |= {path: there for path in members if (there := api.get(path)) is not None}
-        else:
-            listed = {f"{collection}/{entry['metadata']['name']}": entry for entry in api.list(collection)}
-            live |= {path: listed[path] for path in members if path in listed}
-    return live

@@ -20,6 +20,15 @@ _SERVER_METADATA = frozenset(
     {"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
 _FIRST = ("Namespace", "CustomResourceDefinition")
+_STAGES = (
+    frozenset({"Namespace"}),
+    frozenset({"CustomResourceDefinition"}),
+    frozenset({"PriorityClass", "RuntimeClass", "StorageClass", "IngressClass", "ResourceQuota", "LimitRange"}),
+    frozenset({"ServiceAccount", "Secret", "ConfigMap", "ClusterRole", "Role", "PersistentVolume"}),
+)
+"""What others cannot be made without, or not be made as they should."""
+_LAST = frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
+"""What may refuse everything that comes after it."""
 
 Object = dict[str, Any]
 
@@ -44,6 +53,16 @@ def objects_of(manifests: Sequence[Any], *, strict: bool = True) -> dict[str, Ob
             if strict:
                 raise
     return dict(sorted(found.items(), key=lambda entry: _rank(entry[1])))
+
+
+def stages_of(objects: Mapping[str, Object]) -> list[dict[str, Object]]:
+    """The same in groups: what stands in a later one may need what stands in an earlier one, and nothing else does."""
+    stages: list[dict[str, Object]] = [{} for _ in range(len(_STAGES) + 2)]
+    for key, manifest in objects.items():
+        kind = manifest["kind"]
+        found = next((number for number, kinds in enumerate(_STAGES) if kind in kinds), len(_STAGES))
+        stages[found + 1 if kind in _LAST else found][key] = manifest
+    return [stage for stage in stages if stage]
 
 
 def key_of(manifest: Mapping[str, Any]) -> str:

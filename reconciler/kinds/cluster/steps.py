@@ -7,7 +7,7 @@ fails leaves the row `failed` with the reason, so that no row says `running` of 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import (
@@ -32,7 +32,7 @@ from reconciler.kinds.cluster.changing import (
 )
 from reconciler.kinds.cluster.kubeconfigs import remove_file, write_file
 from reconciler.kinds.cluster.looking import NO_ADDRESS, cluster_uid, ready_nodes
-from reconciler.kinds.cluster.manifests import objects_of
+from reconciler.kinds.cluster.manifests import objects_of, stages_of
 from reconciler.kinds.cluster.providers import Provider, in_containers, provider_named
 from reconciler.kinds.cluster.states import State
 from reconciler.model.plan import Action
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _DELETE_TIMEOUT = 60.0
 _STOP_TIMEOUT = 30.0
 _TYPE_TIMEOUT = 30.0
+_BATCH = 100
 
 
 def preflight(context: Context) -> Outputs | None:
@@ -157,16 +158,21 @@ def manifests(context: Context) -> Outputs | None:
     An object stands in the inventory before it is applied and until it is seen to be gone, so that none is forgotten.
     """
     wanted: Mapping[str, Any] = wanted_of(context)["manifests"]
-    with_values = objects_of(spec_of(context).manifests)
     inventory = rows.inventory_of(row_of(context))
+    values = objects_of(spec_of(context).manifests)
     with api_of(context) as api:
-        for number, (key, manifest) in enumerate(wanted.items(), 1):
-            context.progress(100.0 * (number - 1) / len(wanted), key)
-            place = inventory[key] = _place(context, api, manifest)
+
+        def apply(key: str) -> None:
+            live = functools.partial(api.get, inventory[key])
+            api.apply(revealed(wanted[key], values.get(key, {}), context.digest_of, live), force=True)
+
+        applied = 0
+        for stage in stages_of(wanted):
+            inventory.update({key: _place(context, api, manifest) for key, manifest in stage.items()})
             rows.change(context, name_of(context), rows.inventory_column(inventory))
-            live = functools.partial(api.get, place)
-            api.apply(revealed(manifest, with_values.get(key, {}), context.digest_of, live), force=True)
-            context.log(f"applied {key}\n")
+            for key in _told(context, apply, stage):
+                applied += 1
+                context.progress(100.0 * applied / len(wanted), key)
         kept = {inventory[key] for key in wanted}
         for key in [key for key in reversed(inventory) if key not in wanted]:
             place = inventory.pop(key)
@@ -175,6 +181,22 @@ def manifests(context: Context) -> Outputs | None:
                 context.log(f"deleted {key}, which the spec has no longer\n")
             rows.change(context, name_of(context), rows.inventory_column(inventory))
     return {"applied": len(wanted)}
+
+
+def _told(context: Context, apply: Callable[[str], None], keys: Iterable[str]) -> Iterator[str]:
+    """Apply objects side by side; the key of each once it is done. Logged in batches, because each is a write."""
+    from reconciler.transports.kube_objects import side_by_side  # noqa: PLC0415 - as in `looking`
+
+    said: list[str] = []
+    try:
+        for key, _ in side_by_side(apply, keys):
+            said.append(f"applied {key}\n")
+            if len(said) >= _BATCH:
+                context.log("".join(said))
+                said.clear()
+            yield key
+    finally:
+        context.log("".join(said))
 
 
 @failing_into_the_row

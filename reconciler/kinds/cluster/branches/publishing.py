@@ -66,7 +66,7 @@ def ensure(context: Context) -> Outputs | None:
     made.note(context, cluster, FIELD, {**place, "files": ids, "commit": head})
     dropped = dict.fromkeys(path for path in (note or {}).get("files", {}) if path not in wanted.files)
     done = remote.publish(
-        wanted.branch, {**dropped, **files}, f"Set up {wanted.branch} for cluster {cluster}\n", onto=head
+        wanted.branch, {**dropped, **files}, f"Set up branch {wanted.branch} for cluster {cluster}\n", onto=head
     )
     made.note(context, cluster, FIELD, {**place, "files": ids, "commit": done.commit})
     context.log(f"branch {wanted.branch} {'is now' if done.changed else 'was already'} at {done.commit}\n")

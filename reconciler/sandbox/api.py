@@ -20,6 +20,7 @@ from reconciler.sandbox import (
     requests,
     reviews,
     scale,
+    service_accounts,
     statuses,
     watching,
     writes,
@@ -81,8 +82,9 @@ class Api:
         if request.path.startswith(_OPEN_PATHS):
             return
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        expected = self.cluster.token.encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), expected):
+        token = token.strip()
+        is_ours = hmac.compare_digest(token.encode(), self.cluster.token.encode())
+        if scheme.lower() != "bearer" or not (is_ours or service_accounts.accepts(self.cluster, token)):
             raise statuses.unauthorized()
 
     async def _answer(self, request: Request, target: Target | None) -> Answer:

@@ -113,6 +113,11 @@ def _check_config_map(value: Value) -> Iterator[Cause]:
 
 def _check_secret(value: Value) -> Iterator[Cause]:
     yield from _check_size(value)
+    account = "kubernetes.io/service-account.name"
+    if value.get("type") == "kubernetes.io/service-account-token" and not (
+        (value["metadata"].get("annotations") or {}).get(account)
+    ):
+        yield required(f"metadata.annotations[{account}]")
     yield from _check_keys(value, "data")
     for key, text in (value.get("data") or {}).items():
         try:

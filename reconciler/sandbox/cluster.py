@@ -16,13 +16,14 @@ from reconciler.sandbox.state import ClusterState
 
 @dataclass(eq=False)
 class Cluster:
-    """name, version (`1.32.0`) and bearer token of a cluster, with what it serves."""
+    """name, version (`1.32.0`), bearer token and certificate authority (PEM) of a cluster, with what it serves."""
 
     name: str
     version: str
     token: str
     state: ClusterState
     catalog: Catalog
+    authority: str = ""
     registry: Registry = field(default_factory=Registry)
     _nodes: dict[tuple[str, str, str], Node] = field(default_factory=dict)
 

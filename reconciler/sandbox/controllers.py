@@ -20,6 +20,7 @@ from reconciler.sandbox import (
     garbage,
     ownership,
     replica_sets,
+    service_accounts,
     stateful_sets,
 )
 from reconciler.sandbox.cluster import Cluster
@@ -36,6 +37,7 @@ from reconciler.sandbox.resources import (
     PODS,
     REPLICA_SETS,
     REVISIONS,
+    SECRETS,
     SERVICE_ACCOUNTS,
     STATEFUL_SETS,
 )
@@ -136,6 +138,8 @@ class Controllers:
             for resource in _ADOPTERS[stored.key.resource]:
                 found = self._state.select(resource, stored.key.namespace)
                 yield from (one.key for one in found if ownership.selects(one.value, metadata.get("labels")))
+        if stored.key.resource == SERVICE_ACCOUNTS.resource:
+            yield from service_accounts.token_secrets(self._cluster, stored.key.namespace)
         if stored.key.resource == NODES.resource:
             for resource in (PODS.resource, DAEMON_SETS.resource):
                 yield from (one.key for one in self._state.select(resource))
@@ -152,6 +156,8 @@ class Controllers:
             return _WORKLOADS[key.resource](self._cluster, stored)
         if key.resource == NAMESPACES.resource:
             self._sync_namespace(stored)
+        elif key.resource == SECRETS.resource:
+            service_accounts.sync_secret(self._cluster, stored)
         elif key.resource == DEFINITIONS.resource and ownership.is_going(stored):
             self._sync_definition(stored)
         return None

@@ -1,6 +1,6 @@
 """Questions that a client asks by creating an object (`kubectl auth can-i`, `auth whoami`): answered, never stored.
 
-Called by `api`. A cluster has one token, which may do everything, and every answer says so.
+Called by `api`. Whoever has a token of the cluster may do everything, and every answer says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def answer(cluster: Cluster, target: Target, body: Any, options: WriteOptions) -
     value = admission.decoded(cluster, target.type, body, options, warnings)
     value["metadata"] = {"creationTimestamp": None}
     if target.type is ACCESS_REVIEWS:
-        value["status"] = {"allowed": True, "reason": "the one token of this cluster may do everything"}
+        value["status"] = {"allowed": True, "reason": "a token of this cluster may do everything"}
     elif target.type is RULES_REVIEWS:
         resources = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         paths = {"verbs": ["*"], "nonResourceURLs": ["*"]}

@@ -147,7 +147,7 @@ class Service:
     async def _open(self, row: ClusterRow, bound: socket.socket) -> None:
         state = ClusterState.load(row.name, self._storage, self._revision(row.name))
         nodes.ensure_nodes(state, row)
-        cluster = Cluster(row.name, row.version, row.token, state, self._catalog)
+        cluster = Cluster(row.name, row.version, row.token, state, self._catalog, self._authority)
         api = Api(cluster, f"127.0.0.1:{row.port}")
         listener = Listener(self._watched(api), bound, self._certificates)
         await listener.start()

@@ -146,3 +146,14 @@ project_initialization_steps = Table(
     Column("display_name_en", String(255), nullable=False, server_default=""),
     UniqueConstraint("project_id", "step"),
 )
+
+flux_installs = Table(
+    "flux_installs",
+    metadata,
+    Column("cluster", String(63), primary_key=True),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("state", String(16), nullable=False, doc="applying, installed"),
+    Column("objects", LongText, nullable=False, doc="JSON: all that was applied: {apiVersion, kind, namespace, name}"),
+    Column("created_at", Double),
+    Column("updated_at", Double),
+)

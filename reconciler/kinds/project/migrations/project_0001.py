@@ -103,6 +103,7 @@ def _tables() -> Mapping[str, Sequence[Any]]:
         "repositories": _repositories(),
         "gitops_resources": _gitops_resources(),
         "project_initialization_steps": _steps(),
+        "flux_installs": _flux_installs(),
     }
 
 
@@ -229,6 +230,17 @@ def _steps() -> list[Any]:
         *_ages(),
         sa.Column("display_name_en", sa.String(length=255), server_default="", nullable=False),
         *_keys("project_initialization_steps", "step"),
+    ]
+
+
+def _flux_installs() -> list[Any]:
+    return [
+        sa.Column("cluster", sa.String(length=63), nullable=False),
+        sa.Column("manifest_sha256", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("objects", _TEXT, nullable=False),
+        *_ages(),
+        sa.PrimaryKeyConstraint("cluster", name=op.f("pk_flux_installs")),
     ]
 
 

@@ -29,7 +29,7 @@ from reconciler.transports.https import Https
 from reconciler.transports.kube_errors import refuse
 from reconciler.transports.kube_watch import KubeWatch
 from reconciler.transports.kubeconfig import KubeconfigPolicy as KubeconfigPolicy
-from reconciler.transports.kubeconfig import read_access
+from reconciler.transports.kubeconfig import Trust, read_access
 
 PAGE = 500
 MAX_OBJECTS = 50_000
@@ -61,6 +61,7 @@ class KubeTransport:
     ) -> None:
         access = read_access(kubeconfig, context, policy)
         self.server = access.server
+        self._access = access
         self._timeout = timeout
         self._https = Https(access)
         self._types: dict[str, dict[str, ResourceType]] = {}
@@ -77,6 +78,10 @@ class KubeTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def trust(self) -> Trust:
+        """By what the server is recognised, for others that are to reach it. Raises TerminalError."""
+        return self._access.trust()
 
     def ready(self) -> bool:
         """Whether the server says at /readyz that it serves. Raises UnreachableError when it does not answer."""

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
@@ -45,6 +45,17 @@ class KubeconfigPolicy:
     allow_files_elsewhere: bool = False
 
 
+class Trust(NamedTuple):
+    """By what a server is recognised. name: in its certificate. authority: PEM, "" for those of the system.
+
+    insecure: not at all.
+    """
+
+    name: str
+    authority: str
+    insecure: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How to reach one API server, as the checked kubeconfig says.
@@ -71,6 +82,14 @@ class Access:
         """The server's address, for people."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"https://{host}:{self.port}{self.path}"
+
+    def trust(self) -> Trust:
+        """By what it is recognised. Raises TerminalError when its authority cannot be read."""
+        try:
+            authority = self.ca.read_text("ascii") if isinstance(self.ca, Path) else self.ca
+        except (OSError, ValueError) as error:
+            raise TerminalError("BadKubeconfig", f"{self.ca} cannot be read as a certificate") from error
+        return Trust(self.server_name or self.host, authority, self.insecure)
 
 
 def read_access(path: Path, context: str = "", policy: KubeconfigPolicy | None = None) -> Access:

@@ -131,6 +131,17 @@ def test_the_operator_may_allow_more() -> None:
     assert access.token == folder / "token"
 
 
+def test_others_are_told_by_what_the_server_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("PEM")
+    document = kubeconfig({"certificate-authority": "ca.pem", "tls-server-name": "kubernetes"})
+    assert check_kubeconfig(document, KubeconfigPolicy(), folder=tmp_path).trust() == ("kubernetes", "PEM", False)
+    blind = kubeconfig({"insecure-skip-tls-verify": True})
+    assert check_kubeconfig(blind, KubeconfigPolicy()).trust() == ("127.0.0.1", "", True)
+    (tmp_path / "ca.pem").unlink()
+    with pytest.raises(TerminalError, match=r"ca\.pem cannot be read as a certificate"):
+        check_kubeconfig(document, KubeconfigPolicy(), folder=tmp_path).trust()
+
+
 def test_a_link_out_of_the_folder_is_out_of_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "kube"
     folder.mkdir()

@@ -312,8 +312,13 @@ def test_what_was_pushed_before_is_ours_until_somebody_changes_it(filled: Ground
         "k8s/theirs-now.yaml": "edited",
         "src/main.py": "developed since",
     }, "old.yaml is gone, because nobody had touched it"
-    repository.files["k8s/base/kustomization.yaml"] = "kind: Theirs"
-    repository.commit({})
+    repository.files.pop("k8s/old.yaml")
+    repository.commit({"k8s/base/kustomization.yaml": "kind: Theirs"})
+    pushed = {path: blob_id(content) for path, content in second.items()}
+    assert not push_template(filled.spec(), second, filled.context, pushed).changed, (
+        "the template has not changed there"
+    )
+    second["k8s/base/kustomization.yaml"] = b"kind: Third\n"
     error = raised(
         "RepositoryNotEmpty", lambda: push_template(filled.spec(), second, filled.context, pushed), TerminalError
     )

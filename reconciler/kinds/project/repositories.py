@@ -6,7 +6,7 @@ into a repository is ever overwritten unless the spec says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +88,9 @@ def push_template(
 
     pushed: the id of each file's content (`git_objects.blob_id`) as it was pushed for this project before, by path:
     such a file is ours as long as it has that content, is replaced, and removed when the template has it no longer;
-    what else a repository has that we filled once is its developers'. A README, LICENSE or .gitignore that is there
-    stays. Raises TerminalError("RepositoryNotEmpty") when it would take the place of anything else; all of that unless
+    what else a repository has that we filled once is its developers', and what they changed of ours stays while the
+    template has not changed there too. A README, LICENSE or .gitignore that is there stays. Raises
+    TerminalError("RepositoryNotEmpty") when it would take the place of anything else; all of that unless
     `template.overwrite` is set.
     """
     known = dict(pushed or {})
@@ -103,12 +104,7 @@ def push_template(
     def check(view: BranchView | None) -> None:
         strange = () if view is None or may_overwrite else strange_files(view, ours, known)
         if strange:
-            shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
-            raise TerminalError(
-                "RepositoryNotEmpty",
-                f"{spec.repository.name}: branch {branch} has content that is not of the template: {shown}. "
-                "Set template.overwrite to push all the same, or leave template out to take the repository as it is",
-            )
+            raise _not_ours(f"{spec.repository.name}: branch {branch}", strange, was_filled=bool(known))
 
     message = f"Fill the repository of {spec.slug} from its template"
     if seen is not None and known:
@@ -143,10 +139,22 @@ def _without_theirs(
     """The files without those that a forge or a person has put there in another form: theirs stay."""
     there = view.files if view is not None else {}
 
-    def is_theirs(path: str) -> bool:
-        return _is_by_forge(path) and path in there and there[path] != pushed.get(path)
+    def is_theirs(path: str, content: bytes) -> bool:
+        if path not in there or there[path] == pushed.get(path):
+            return False
+        return _is_by_forge(path) or pushed.get(path) == blob_id(content, there[path])
 
-    return {path: content for path, content in files.items() if not is_theirs(path)}
+    return {path: content for path, content in files.items() if not is_theirs(path, content)}
+
+
+def _not_ours(where: str, strange: Sequence[str], *, was_filled: bool) -> TerminalError:
+    """The refusal to push over what somebody else has put there."""
+    shown = ", ".join(strange[:5]) + (f" and {len(strange) - 5} more" if len(strange) > 5 else "")
+    if was_filled:
+        message = f"{where} has other changes where the template has changed as well: {shown}. Put these right there"
+    else:
+        message = f"{where} has content that is not of the template: {shown}. Leave template out to take it as it is"
+    return TerminalError("RepositoryNotEmpty", f"{message}, or set template.overwrite to push all the same")
 
 
 def _dropped(view: BranchView | None, files: Mapping[str, bytes], pushed: Mapping[str, str]) -> list[str]:

@@ -34,9 +34,14 @@ def of_field(records: Records, field: str) -> dict[str, Made]:
     return _by(records.list(TABLE, field=field), "cluster")
 
 
-def errors_of(records: Records, cluster: str) -> dict[str, str]:
-    """Why attachments of a cluster could not be made or removed the last time, by field."""
-    return {row["field"]: row["error"] for row in records.list(TABLE, cluster=cluster) if row["error"]}
+def facts(records: Records) -> dict[str, dict[str, str]]:
+    """By cluster and field, what people may want to know: why it failed the last time, else what was made."""
+    told: dict[str, dict[str, str]] = {}
+    for row in records.list(TABLE):
+        plain = {name: value for name, value in (_made(row) or {}).items() if isinstance(value, str | int)}
+        shown = ", ".join(f"{name} {value}" for name, value in plain.items())
+        told.setdefault(row["cluster"], {})[row["field"]] = f"failed: {row['error']}" if row["error"] else shown
+    return told
 
 
 def note(context: Context, cluster: str, field: str, state: Made) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.errors import BlockedError, UsageError
 from reconciler.kind import Records, Wanted
-from reconciler.kinds.cluster import rows
+from reconciler.kinds.cluster import made, rows
 from reconciler.kinds.cluster.ports import grants_of
 from reconciler.kinds.cluster.providers import providers
 from reconciler.model.resource import API_VERSION
@@ -47,8 +47,9 @@ def want(records: Records, name: str, state: Wanted) -> None:
 
 
 def facts(records: Records) -> dict[str, dict[str, Any]]:
-    """What rows say that people may want to know: ports, and what was imported."""
-    return {row["name"]: _facts(row) for row in records.list(rows.TABLE)}
+    """What rows say that people may want to know: ports, what was imported, and what was made outside of it."""
+    attached = made.facts(records)
+    return {row["name"]: _facts(row) | attached.get(row["name"], {}) for row in records.list(rows.TABLE)}
 
 
 def _spec(row: rows.Row) -> dict[str, Any]:

@@ -33,6 +33,7 @@ BENCHMARKS = (
     "git",
     "pages",
     "clusters",
+    "gitops",
 )
 
 

@@ -7,6 +7,7 @@ are wrapped, so that they are neither stored nor shown; see `secret_values`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from reconciler.errors import SpecError
@@ -43,8 +44,7 @@ def objects_of(manifests: Sequence[Any], *, strict: bool = True) -> dict[str, Ob
     places: dict[tuple[str, ...], str] = {}
     for index, manifest in enumerate(manifests):
         try:
-            for where, value in _documents(manifest, f"manifests[{index}]"):
-                checked = _checked(value, where)
+            for where, checked in _objects(manifest, f"manifests[{index}]"):
                 other = places.setdefault(_identity(checked), where)
                 if other != where:
                     raise SpecError("DuplicateManifest", f"{where} and {other} are both {key_of(checked)}")
@@ -83,15 +83,32 @@ def _rank(manifest: Mapping[str, Any]) -> int:
     return _FIRST.index(manifest["kind"]) if manifest["kind"] in _FIRST else len(_FIRST)
 
 
-def _documents(manifest: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """The objects in one entry of `manifests`, each with the words that name it."""
+def _objects(manifest: Any, where: str) -> Iterator[tuple[str, Object]]:
+    """The objects in one entry of `manifests`, each with the words that name it. Raises SpecError at the first bad one.
+
+    They are shared by all who ask for them, and never changed.
+    """
     if not isinstance(manifest, SpecFile):
-        yield from _flattened(manifest, where)
+        yield from ((place, _checked(entry, place)) for place, entry in _flattened(manifest, where))
         return
-    where = f"{where} ({manifest.path})"
-    for number, document in enumerate(_parsed(manifest.text, where), 1):
-        if document is not None:
-            yield from _flattened(document, f"{where} document {number}")
+    found, refusal = _in_file(manifest.text, f"{where} ({manifest.path})")
+    yield from found
+    if refusal is not None:
+        raise SpecError(*refusal)
+
+
+@lru_cache(maxsize=64)
+def _in_file(text: str, where: str) -> tuple[list[tuple[str, Object]], tuple[str, str] | None]:
+    """The objects of a file up to the first bad one, and why that is bad. Each look asks again for the same files."""
+    found: list[tuple[str, Object]] = []
+    try:
+        for number, document in enumerate(_parsed(text, where), 1):
+            if document is not None:
+                places = _flattened(document, f"{where} document {number}")
+                found.extend((place, _checked(entry, place)) for place, entry in places)
+    except SpecError as error:
+        return found, (error.reason, error.message)
+    return found, None
 
 
 def _flattened(document: Any, where: str) -> Iterator[tuple[str, Any]]:

@@ -8,9 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from reconciler.kind import Context, Step, Watch
+from reconciler.kind import Context, Records, Step, Watch
+from reconciler.kinds.project.keeping import facts, keep
+from reconciler.kinds.project.looking import look_at, wanted_environment
 from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, objects_of
+from reconciler.kinds.project.plan_steps import steps_of
 from reconciler.kinds.project.spec import ProjectSpec
+from reconciler.kinds.project.templating import made_of
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -43,13 +47,40 @@ class ProjectKind:
         return [Watch(cluster, one.api_version, one.kind) for cluster in clusters for one in (SOURCE, KUSTOMIZATION)]
 
     def normalize(self, resource: Resource) -> State:
-        """The desired state; `looking` reports the same fields."""
-        return {"clusters": objects_of(ProjectSpec.of(resource))}
+        """The desired state; `looking.Look.state` reports the same fields."""
+        spec = ProjectSpec.of(resource)
+        repository = spec.repository
+        names = ("provider", "name", "url", "branch")
+        wanted: dict[str, Any] = {
+            "cluster": spec.cluster,
+            "namespace": spec.namespace,
+            "project": {
+                "slug": spec.slug,
+                "description": spec.description,
+                "visibility": spec.visibility,
+                "status": "active",
+            },
+            "repository": {name: getattr(repository, name) for name in names},
+            "environments": {
+                one.slug: wanted_environment(one, sequence) for sequence, one in enumerate(spec.environments, 1)
+            },
+            "clusters": objects_of(spec),
+            "leftovers": [],
+        }
+        return wanted if spec.template is None else {**wanted, "template": made_of(spec)}
 
     def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
-        """Nothing can be looked at yet."""
-        return {}
+        """Look at all projects of one cluster."""
+        return look_at(resources, context)
 
     def steps(self, change: Change) -> Sequence[Step]:
-        """None yet."""
-        return ()
+        """The steps that the change needs."""
+        return steps_of(change)
+
+    def seen(self, records: Records, resource: Resource, observation: Observation) -> None:
+        """Keep the live status of its Flux objects."""
+        keep(records, observation)
+
+    def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
+        """What its rows say, for people."""
+        return facts(records)

@@ -68,7 +68,7 @@ class Place:
 
     @property
     def path(self) -> str:
-        """In the API."""
+        """In the API of the cluster."""
         return BY_KIND[self.kind].path(self.namespace, self.name)
 
     def __str__(self) -> str:
@@ -104,8 +104,9 @@ def places(cluster: str, wanted: Wanted) -> Iterator[tuple[Place, Any]]:
 
 
 def namespace_object(ref: ResourceRef, name: str) -> dict[str, Any]:
-    """A namespace that says who made it."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": ownership_labels(ref)}}
+    """A namespace that says who made it, and for which project."""
+    labels = {**ownership_labels(ref), PROJECT_LABEL: PROJECT_ID}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def _place(cluster: str, part: tuple[str, ...], manifest: Object) -> Place:

@@ -20,7 +20,8 @@ from reconciler.model.secret import Secret
 if TYPE_CHECKING:
     from reconciler.transports.git_access import RemoteAccess
     from reconciler.transports.git_remote import GitRemote
-    from reconciler.transports.http import Http, HttpAccess
+    from reconciler.transports.http import Http
+    from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.kube import KubeTransport
     from reconciler.transports.process import Completed
 
@@ -54,6 +55,11 @@ class KnownCluster:
     server_ip: str = ""
     node_port: int | None = None
     http_port: int | None = None
+
+
+def managing_clusters(clusters: Mapping[str, KnownCluster]) -> list[str]:
+    """The names of those that manage the others and are to stay, sorted."""
+    return sorted(name for name, one in clusters.items() if one.role == "management" and one.is_wanted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, TransientError, UnreachableError
-from reconciler.kind import Context
+from reconciler.kind import Context, managing_clusters
 from reconciler.kinds.application_set import place
 from reconciler.kinds.application_set.elements import difference, elements_of, names_in
 from reconciler.kinds.application_set.manifest import API_VERSION, KIND_NAME, elements_in, manifest_of
@@ -121,7 +121,7 @@ def _seen(resource: Resource, at: Place, live: Mapping[str, Any] | None, cluster
 
 def _cluster_name(spec: SetSpec, at: Place, clusters: Clusters) -> str:
     """The cluster as the state calls it: its name, or `management` where the spec leaves it to that role."""
-    is_managing = not spec.cluster and place.managing_clusters(clusters) == [at.cluster]
+    is_managing = not spec.cluster and managing_clusters(clusters) == [at.cluster]
     return place.MANAGEMENT if is_managing else at.cluster
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from reconciler.errors import BlockedError
-from reconciler.kind import KnownCluster, Records
+from reconciler.kind import KnownCluster, Records, managing_clusters
 from reconciler.kinds.application_set.spec import SetSpec
 from reconciler.model.observation import Observation
 
@@ -35,11 +35,6 @@ def wanted_place(spec: SetSpec, clusters: Clusters) -> Place | None:
         names = ", ".join(managing)
         raise BlockedError("SeveralManagementClusters", f"{names} all have role management: name one in spec.cluster")
     return Place(managing[0], spec.namespace) if managing else None
-
-
-def managing_clusters(clusters: Clusters) -> list[str]:
-    """The names of the clusters with role management that are to stay."""
-    return sorted(name for name, one in clusters.items() if one.role == "management" and one.is_wanted)
 
 
 def present_place(spec: SetSpec, records: Records, clusters: Clusters) -> Place | None:

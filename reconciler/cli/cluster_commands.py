@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from reconciler.cli.branch_commands import branches
+from reconciler.cli.route_commands import routes
 from reconciler.cli.session import Session
 from reconciler.errors import UsageError
 from reconciler.model.resource import ResourceRef
@@ -24,6 +25,7 @@ def cluster() -> None:
 
 
 cluster.add_command(branches)
+cluster.add_command(routes)
 
 
 @cluster.command()

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.errors import UnreachableError
 from reconciler.kinds.cluster.haproxy.gateway import Gateway, gateway_of
 from reconciler.kinds.cluster.haproxy.master import Master
 from reconciler.transports.process import ProcessRunner
@@ -119,6 +120,12 @@ class HaproxyLab:
         """Its file."""
         return self.file.read_text()
 
+    @property
+    def pid(self) -> int:
+        """The master process."""
+        assert self._process is not None
+        return self._process.pid
+
     def worker(self) -> int:
         """The process that takes connections."""
         (worker,) = Master(self.socket).processes(10).workers
@@ -135,10 +142,16 @@ class HaproxyLab:
                 stderr=log,
             )
         give_up = time.monotonic() + 30
-        while not is_open(self.http):
+        while not (is_open(self.http) and self._is_ready()):
             assert self._process.poll() is None, (self.folder / "haproxy.log").read_text()
             assert time.monotonic() < give_up, (self.folder / "haproxy.log").read_text()
             time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(Master(self.socket).processes(10).workers)
+        except UnreachableError:
+            return False
 
     def stop(self) -> None:
         """End it with its workers."""

@@ -102,7 +102,9 @@ class _Search:
     def finished(self, lines: Sequence[str]) -> tuple[Region, ...]:
         """What was found, if it is all that has to be there."""
         if self._open is not None:
-            self._fail(len(lines) - 1, f"the file ends here, and {self._shown_open} has no {self._end_mark} yet")
+            self._fail(
+                len(lines) - 1, f"the file ends here; expected {self._end_mark} for {self._shown_open} before it"
+            )
         last = max(len(lines) - 1, 0)
         for name in self._wanted:
             if name not in self._begins:
@@ -115,7 +117,9 @@ class _Search:
 
     def _begin(self, index: int, kind: RegionKind) -> None:
         if self._open is not None:
-            self._fail(index, f"a region {kind} begins here, and {self._shown_open} has no {self._end_mark} yet")
+            self._fail(
+                index, f"a region {kind} begins here; expected {self._end_mark} for {self._shown_open} before it"
+            )
         frontend = self._frontend if kind in IN_FRONTENDS else ""
         if kind in IN_FRONTENDS and frontend not in self._wanted:
             where = f"frontend {frontend}" if frontend else "no frontend"

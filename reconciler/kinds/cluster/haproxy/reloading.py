@@ -15,11 +15,13 @@ from collections.abc import Callable
 from reconciler.errors import DeadlineError, TransientError, UnreachableError
 from reconciler.kind import Context
 from reconciler.kinds.cluster.haproxy.gateway import Gateway
-from reconciler.kinds.cluster.haproxy.master import Master
+from reconciler.kinds.cluster.haproxy.master import Master, Processes
 from reconciler.kinds.cluster.providers.docker import Tools, engine_environment
 
 _POLL = 0.05
 _POLL_CONTAINER = 0.5
+_PATIENCE = 2.0
+"""Seconds for which a master may not answer because it loads just now, on somebody else's word."""
 _PROCESS = re.compile(r"^\s*(\d+)\s+\S*haproxy(\s|$)")
 
 
@@ -40,13 +42,13 @@ def reload(gateway: Gateway, context: Context) -> None:
 def check_runs(gateway: Gateway, context: Context) -> None:
     """Raise UnreachableError when it can be seen that no HAProxy would take the file."""
     if gateway.master_socket is not None:
-        Master(gateway.master_socket).processes(gateway.timeout)
+        _answer(gateway, Master(gateway.master_socket), context)
     elif gateway.container:
         _workers_in(gateway, context)
 
 
 def _through_master(gateway: Gateway, master: Master, context: Context) -> None:
-    before = master.processes(gateway.timeout)
+    before = _answer(gateway, master, context)
     if gateway.reload:
         _run(gateway, context)
     else:
@@ -64,6 +66,18 @@ def _through_master(gateway: Gateway, master: Master, context: Context) -> None:
         return bool(now.workers - before.workers)
 
     _await(gateway, context, _POLL, is_loaded)
+
+
+def _answer(gateway: Gateway, master: Master, context: Context) -> Processes:
+    """What runs now. Raises UnreachableError when nobody has answered for a while."""
+    give_up = time.monotonic() + min(_PATIENCE, gateway.timeout)
+    while True:
+        try:
+            return master.processes(gateway.timeout)
+        except UnreachableError:
+            if time.monotonic() >= give_up:
+                raise
+            context.sleep(_POLL)
 
 
 def _in_container(gateway: Gateway, context: Context) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
     from reconciler.transports.git_access import RemoteAccess
     from reconciler.transports.git_remote import GitRemote
-    from reconciler.transports.http import Http, HttpAccess
+    from reconciler.transports.http import Http
+    from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.kube import KubeTransport
 
 PROGRESS_INTERVAL = 0.2

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.transports.git_remote import GitRemote
-from reconciler.transports.http import Http, HttpAccess
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
     from reconciler.transports.git_access import RemoteAccess
+    from reconciler.transports.http import Http
+    from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.process import ProcessRunner
 
 
@@ -30,6 +31,8 @@ def open_remote(
 
 def open_http(runtime: Runtime, base: str, access: HttpAccess) -> Http:
     """A REST API. Raises SpecError."""
+    from reconciler.transports.http import Http  # noqa: PLC0415 - 60 ms that who only pushes need not pay
+
     settings = runtime.settings
     completed = replace(
         access, ca_file=access.ca_file or settings.git.ca_file, use_proxy=access.use_proxy or settings.git.use_proxy

@@ -20,15 +20,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from reconciler.errors import ReconcilerError, SpecError, TerminalError, TransientError, UnreachableError, WaitingError
-from reconciler.model.secret import Secret
 from reconciler.transports.git_command import clean
+from reconciler.transports.http_access import HttpAccess, HttpAnswer, HttpError
 from reconciler.transports.rate_limits import pause_of
 
 if TYPE_CHECKING:
@@ -38,39 +37,6 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REDIRECTS = 3
 _REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
 _CUT = (ssl.SSLError, OSError, ValueError)
-
-
-class HttpError(TransientError):
-    """The server said no. status: its code. said: its own words, printable."""
-
-    def __init__(self, reason: str, message: str, status: int, said: str) -> None:
-        super().__init__(reason, message)
-        self.status = status
-        self.said = said
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAccess:
-    """How a server is reached. token: sent as `Authorization: Bearer …`. headers: sent with every request.
-
-    timeout: seconds for all of a request. longest: bytes of an answer. ca_file: trusted instead of the system's.
-    use_proxy: whether the environment's proxy counts.
-    """
-
-    token: Secret | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 30.0
-    longest: int = 8_000_000
-    ca_file: Path | None = None
-    use_proxy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """What was answered. value: the JSON, None for an empty body."""
-
-    status: int
-    value: Any
 
 
 class Http:

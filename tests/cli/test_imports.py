@@ -9,9 +9,21 @@ from pathlib import Path
 import pytest
 from place import Place, entry
 
-LIGHT = ("sqlalchemy", "kubernetes", "alembic", "structlog", "rich", "jinja2", "jsonschema", "paramiko", "flask")
+LIGHT = (
+    "sqlalchemy",
+    "kubernetes",
+    "alembic",
+    "structlog",
+    "rich",
+    "jinja2",
+    "jsonschema",
+    "paramiko",
+    "flask",
+    "httpx",
+)
 STORED = (
     "kubernetes", "starlette", "flask", "uvicorn", "alembic", "paramiko", "watchdog", "prometheus_client", "structlog",
+    "httpx",
 )  # fmt: skip
 _SCRIPT = """
 import os, sys

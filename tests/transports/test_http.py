@@ -13,7 +13,8 @@ from tls_api import TOKEN, Api, make_certificate
 
 from reconciler.errors import ReconcilerError, SpecError, TransientError, UnreachableError, WaitingError
 from reconciler.model.secret import Secret
-from reconciler.transports.http import Http, HttpAccess, HttpError
+from reconciler.transports.http import Http
+from reconciler.transports.http_access import HttpAccess, HttpError
 from reconciler.transports.rate_limits import pause_of
 
 

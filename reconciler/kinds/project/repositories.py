@@ -17,7 +17,7 @@ from reconciler.model.secret import Secret
 from reconciler.transports.git_access import RemoteAccess
 from reconciler.transports.git_objects import blob_id
 from reconciler.transports.git_remote import BranchView, GitRemote, Published
-from reconciler.transports.http import HttpAccess
+from reconciler.transports.http_access import HttpAccess
 
 if TYPE_CHECKING:
     from reconciler.kinds.project.spec import ProjectSpec, RepositorySpec

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from reconciler.errors import ReconcilerError, TerminalError, WaitingError
 from reconciler.kinds.project.forges import ForgeRepository, WantedRepository
 from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained
-from reconciler.transports.http import HttpError
+from reconciler.transports.http_access import HttpError
 
 if TYPE_CHECKING:
     from reconciler.transports.http import Http

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.errors import ReconcilerError, TerminalError, TransientError
-from reconciler.transports.http import HttpError
+from reconciler.transports.http_access import HttpError
 
 
 class ForgeError(TransientError):

@@ -122,7 +122,7 @@ def test_the_deployment_says_what_the_table_says(tmp_path: Path) -> None:
     files = rendered()
     production = of_kind(objects(files, tmp_path, "production"), "Deployment")["spec"]["template"]["spec"]
     (container,) = production["containers"]
-    assert container["image"] == "ghcr.io/acme/shop:latest"
+    assert container["image"] == "acme/shop:latest"
     assert container["resources"] == {
         "requests": {"cpu": "100m", "memory": "128Mi"},
         "limits": {"cpu": "500m", "memory": "256Mi"},
@@ -131,10 +131,12 @@ def test_the_deployment_says_what_the_table_says(tmp_path: Path) -> None:
     assert container["livenessProbe"]["httpGet"]["path"] == "/api/health"
     assert container["readinessProbe"]["periodSeconds"] == 5
     assert "imagePullSecrets" not in production
-    asked = objects(rendered(imagePullSecret="pull", tag="1e5"), tmp_path / "asked", "staging")
+    asked = objects(
+        rendered(imagePullSecret="pull", registry="registry.example:5000", tag="1e5"), tmp_path / "asked", "staging"
+    )
     pod = of_kind(asked, "Deployment")["spec"]["template"]["spec"]
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
-    assert pod["containers"][0]["image"].endswith(":1e5")
+    assert pod["containers"][0]["image"] == "registry.example:5000/acme/shop:1e5"
     ingress = of_kind(objects(files, tmp_path, "staging"), "Ingress")
     assert "tls" not in ingress["spec"]
     assert "annotations" not in ingress["metadata"]

@@ -1,4 +1,4 @@
-"""What the APIs of clusters hold of projects, fetched in few requests. Called by `looking` and by the steps; reads only.
+"""What the APIs of clusters hold of projects, fetched in few requests. Called by `looking` and the steps; reads only.
 
 For many projects of a cluster one LIST a type, by our labels; for a few a LIST a type in their namespaces. What is not
 served has no objects, and its type is named; whatever else cannot be asked is an error.

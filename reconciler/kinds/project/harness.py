@@ -1,4 +1,4 @@
-"""How the contract of kinds drives a project: in a sandbox cluster with Flux' types, from a repository beside the home."""
+"""How the contract of kinds drives a project: in a sandbox cluster with Flux' types, from a repository beside it."""
 
 from __future__ import annotations
 

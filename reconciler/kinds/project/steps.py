@@ -32,7 +32,6 @@ from reconciler.kinds.project.changing import (
     wait_until,
 )
 from reconciler.kinds.project.flux_install import ensure_flux
-from reconciler.kinds.project.flux_install import ensure_flux
 from reconciler.kinds.project.looking import Look, Subject
 from reconciler.kinds.project.objects import Place
 from reconciler.kinds.project.preflight import check_clusters, check_repository
@@ -236,9 +235,8 @@ def _check_credentials(spec: ProjectSpec) -> None:
 
 def _preflight(context: Context, spec: ProjectSpec) -> None:
     """Nothing is written into a cluster that cannot be used, or for what a repository does not have."""
-    check_repository(spec, context)
-    ensure_flux(spec, context)
     check_clusters(spec, context)
+    check_repository(spec, context)
     ensure_flux(spec, context)
 
 

@@ -1,0 +1,79 @@
+"""What follows a cluster beside its branch: each is made, removed and recorded by itself, whatever becomes of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.branches.branch_lab import BranchLab
+from tests.clusters.sandbox_lab import cluster
+from tests.routes.haproxy_lab import HaproxyLab, needs_haproxy
+
+ROUTE = {"ports": {"httpPort": 18099}, "route": {}}
+
+
+@pytest.fixture
+def routes(lab: BranchLab, tmp_path: Path) -> HaproxyLab:
+    """A file of HAProxy that the lab's clusters get their routes in; nothing runs."""
+    made = HaproxyLab(tmp_path)
+    lab.configure(kinds={"Cluster": {"haproxy": {**made.settings, "reload": {"command": ["true"]}}}})
+    return made
+
+
+@needs_haproxy
+def test_one_that_fails_keeps_no_other_from_being_made_or_removed(lab: BranchLab, routes: HaproxyLab) -> None:
+    """The predecessor made no branch where writing its record had failed, and nobody noticed what else was missing."""
+    plain = routes.text
+    hook = lab.hook("pre-receive", "exit 1")
+    lab.write("dev.yaml", cluster("dev", git=lab.git(), **ROUTE))
+    lab.apply(code=1)
+    steps = dict(lab.steps("Cluster/dev"))
+    assert (steps["git"], steps["ensure-route"]) == ("failed", "done")
+    assert "record" not in steps
+    assert lab.state("dev") == "failed"
+    assert "host_dev " in routes.text
+    errors = {row["field"]: row["error"] for row in lab.rows("SELECT field, error FROM cluster_attachments")}
+    assert errors["route"] is None
+    assert "does not take refs/heads/dev" in errors["git"]
+
+    hook.unlink()
+    lab.apply()
+    assert (lab.state("dev"), set(lab.heads()), lab.plan()) == ("running", {"dev"}, {})
+    assert {row["error"] for row in lab.rows("SELECT error FROM cluster_attachments")} == {None}
+
+    hook = lab.hook("pre-receive", "exit 1")
+    lab.write("dev.yaml", cluster("dev", {"state": "absent"}, git=lab.git(), **ROUTE))
+    lab.apply(code=1)
+    assert routes.text == plain
+    assert (set(lab.heads()), set(lab.attached()), set(lab.attached("route"))) == ({"dev"}, {"dev"}, set())
+    assert "dev" in lab.made(), "as long as anything is left of it"
+    hook.unlink()
+    lab.apply()
+    assert (lab.heads(), lab.attached(), lab.made(), lab.row("dev")) == ({}, {}, {}, None)
+
+
+@needs_haproxy
+def test_only_what_differs_is_done_again(lab: BranchLab, routes: HaproxyLab) -> None:
+    lab.write("dev.yaml", cluster("dev", git=lab.git(), **ROUTE))
+    lab.apply()
+    lab.repository.git("update-ref", "-d", "refs/heads/dev")
+    assert [step["name"] for step in lab.plan()["Cluster/dev"]["steps"]] == ["git", "record", "verify"]
+    routes.file.write_text(routes.text.replace("127.0.0.1:18099", "127.0.0.1:1"))
+    done = [step["name"] for step in lab.plan()["Cluster/dev"]["steps"]]
+    assert done == ["git", "ensure-route", "record", "verify"]
+    lab.apply()
+    assert (lab.plan(), set(lab.heads())) == ({}, {"dev"})
+
+    # a cluster that stands still keeps its route, and its branch is kept up to date all the same
+    lab.write("dev.yaml", cluster("dev", git=lab.git(), running=False, **ROUTE))
+    lab.apply()
+    lab.repository.git("update-ref", "-d", "refs/heads/dev")
+    assert [step["name"] for step in lab.plan()["Cluster/dev"]["steps"]] == ["git", "record"]
+    lab.apply()
+    assert (lab.state("dev"), set(lab.heads()), lab.plan()) == ("stopped", {"dev"}, {})
+    lab.write("dev.yaml", cluster("dev", running=False, ports=ROUTE["ports"]))
+    lab.apply()
+    assert (lab.heads(), lab.attached(), lab.attached("route"), lab.state("dev")) == ({}, {}, {}, "stopped")
+    assert "host_dev " not in routes.text
+    assert lab.plan() == {}

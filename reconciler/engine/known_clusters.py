@@ -13,7 +13,7 @@ from reconciler.errors import TransientError
 from reconciler.kind import KnownCluster, RecordsClusters
 from reconciler.store import tables
 from reconciler.store.kind_records import KindRecords
-from reconciler.transports.kube import KubeconfigPolicy, KubeTransport
+from reconciler.transports.kubeconfig import KubeconfigPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from reconciler.engine.runtime import Runtime
+    from reconciler.transports.kube import KubeTransport
 
 
 def known_clusters(runtime: Runtime) -> dict[str, KnownCluster]:
@@ -47,7 +48,7 @@ def open_kube(runtime: Runtime, kubeconfig: Path, context: str) -> KubeTransport
     """A Kubernetes API through a kubeconfig that the operator's settings allow."""
     allowed = runtime.settings.kubeconfig
     policy = KubeconfigPolicy(allowed.allow_exec, allowed.allow_proxy, allowed.allow_token_file)
-    return KubeTransport(kubeconfig, context, policy=policy)
+    return runtime.kubes.lend(kubeconfig, context, policy)
 
 
 def _labels(connection: Connection, kind: str) -> dict[str, Mapping[str, str]]:

@@ -160,6 +160,7 @@ class Reconciler:
         """Give back what is held. Hung looks are left behind."""
         self.keeper.close()
         self.observer.close()
+        self.runtime.kubes.close()
 
     def _records(
         self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]

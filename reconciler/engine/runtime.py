@@ -15,6 +15,7 @@ from reconciler.planning.planner import needs_of
 from reconciler.store.database import Database
 from reconciler.store.leases import Lease, Owner
 from reconciler.store.resources import Recording
+from reconciler.transports.kube_pool import KubePool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -30,7 +31,7 @@ class Runtime:
 
     key: the home's digest key. tables: each kind's own tables by kind and table name. variables: given on the
     command line. stopping: set when no new step may start. fence: the daemon's own lease, under which a
-    daemon writes what belongs to no change.
+    daemon writes what belongs to no change. kubes: kept connections to Kubernetes APIs.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Runtime:
     variables: Mapping[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     fence: Lease | None = None
+    kubes: KubePool = field(default_factory=KubePool)
 
     def writing(self) -> AbstractContextManager[Connection]:
         """A write transaction for what belongs to no change. In a daemon it fails once another daemon took over."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,8 +28,8 @@ from reconciler.model.marks import FIELD_MANAGER
 from reconciler.transports.https import Https
 from reconciler.transports.kube_errors import refuse
 from reconciler.transports.kube_watch import KubeWatch
+from reconciler.transports.kubeconfig import Access, Trust, read_access
 from reconciler.transports.kubeconfig import KubeconfigPolicy as KubeconfigPolicy
-from reconciler.transports.kubeconfig import Trust, read_access
 
 PAGE = 500
 MAX_OBJECTS = 50_000
@@ -60,16 +60,30 @@ class KubeTransport:
         self, kubeconfig: Path, context: str = "", policy: KubeconfigPolicy | None = None, *, timeout: float = 15.0
     ) -> None:
         access = read_access(kubeconfig, context, policy)
+        https = Https(access)
+        self._use(access, https, https.close, timeout)
+
+    @classmethod
+    def over(cls, access: Access, https: Https, give_back: Callable[[], None], *, timeout: float = 15.0) -> Self:
+        """One over connections that somebody else keeps. give_back: called once, when it is closed."""
+        made = cls.__new__(cls)
+        made._use(access, https, give_back, timeout)
+        return made
+
+    def _use(self, access: Access, https: Https, release: Callable[[], None], timeout: float) -> None:
         self.server = access.server
         self._access = access
         self._timeout = timeout
-        self._https = Https(access)
+        self._https = https
+        self._release: Callable[[], None] | None = release
         self._types: dict[str, dict[str, ResourceType]] = {}
         self._types_lock = threading.Lock()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._https.close()
+        """Close the connections, or give them back. Safe to call more than once."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
     def __enter__(self) -> Self:
         return self

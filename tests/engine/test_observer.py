@@ -123,6 +123,49 @@ def test_two_that_look_at_once_share_no_call_and_never_overlap(observer: Observe
     assert kind.most == 1
 
 
+def test_those_who_wait_for_a_look_to_end_share_the_next_one(opened: Callable[..., Inside], kind: Watching) -> None:
+    """Each gets its own answer. Another version of what waits already is looked at by itself, after that."""
+    observer = opened(kinds=[kind], observe_timeout=20.0, observers=8).reconciler.observer
+    looked = {}
+
+    def look(one: Resource) -> None:
+        looked[one.spec.get("version", one.ref.name)] = observer.observe([one])
+
+    versions = [Resource(ResourceRef("Probe", "a"), {"target": "hung", "version": version}) for version in ("1", "2")]
+    threads = [threading.Thread(target=look, args=(one,)) for one in (resource("first", "hung"), *versions)]
+    threads += [threading.Thread(target=look, args=(resource(name, "hung"),)) for name in "bcd"]
+    for thread in threads:
+        thread.start()
+        wait_for(lambda: kind.looks)
+    time.sleep(0.1)  # until all of them wait
+    kind.go.set()
+    for thread in threads:
+        thread.join()
+    assert kind.looks[0] == ("first",)
+    assert [sorted(names) for names in kind.looks[1:]] in ([["a", "b", "c", "d"], ["a"]], [["a"], ["a", "b", "c", "d"]])
+    assert {name: list(found) for name, found in looked.items() if name in "bcd"} == {
+        name: [ResourceRef("Probe", name)] for name in "bcd"
+    }
+    assert kind.most == 1
+
+
+def test_those_who_share_a_look_that_hangs_are_all_answered(observer: Observer, kind: Watching) -> None:
+    answers: list[Observation] = []
+
+    def look(name: str) -> None:
+        answers.extend(observer.observe([resource(name, "hung")]).values())
+
+    threads = [threading.Thread(target=look, args=(f"n{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 6
+    assert all(one.unreachable and not one.is_known for one in answers)
+    kind.go.set()
+    wait_for(lambda: observer.observe([resource("a", "hung")])[ResourceRef("Probe", "a")].is_known)
+
+
 def test_a_target_that_somebody_else_looks_at_does_not_hold_up_the_start_of_others(
     observer: Observer, kind: Watching
 ) -> None:

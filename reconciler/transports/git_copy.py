@@ -23,6 +23,8 @@ from reconciler.errors import SpecError, TerminalError, TransientError, Unreacha
 from reconciler.transports.git_command import GitCommand, GitError
 
 _POLL = 0.1
+_MOST_PACKS = 100
+_MOST_OBJECTS = 10_000
 
 
 class WorkingCopy:
@@ -49,7 +51,7 @@ class WorkingCopy:
         timeout: seconds to wait for others, then TransientError("RemoteBusy").
         """
         with self._alone(timeout):
-            if self._in_use.exists() or not (self._repository / "HEAD").exists():
+            if self._in_use.exists() or not (self._repository / "HEAD").exists() or self._has_grown():
                 self._throw_away()
                 self._in_use.touch(mode=0o600)
                 git.run(self._repository, "init", "--bare", "--quiet", "--template=", str(self._repository))
@@ -61,6 +63,12 @@ class WorkingCopy:
                     self._in_use.unlink(missing_ok=True)
                 raise
             self._in_use.unlink(missing_ok=True)
+
+    def _has_grown(self) -> bool:
+        """Whether so much is left of earlier commits that a new one is cheaper. Counted as `gc --auto` does."""
+        objects = self._repository / "objects"
+        packs = sum(1 for _ in (objects / "pack").glob("*.pack"))
+        return packs > _MOST_PACKS or sum(1 for _ in (objects / "17").glob("*")) * 256 > _MOST_OBJECTS
 
     def _throw_away(self) -> None:
         """Move it aside first: a child of who was killed may still write into it."""

@@ -62,7 +62,7 @@ _REFUSALS = (
     _refusal(
         r"unable to update url base from redirection|requested URL returned error: 30\d",
         "Redirected",
-        "it redirects elsewhere, which is not followed: write the address where it is now",
+        "it redirects elsewhere, which is not followed: write where it is now, as a rule with .git at its end",
     ),
     _refusal(
         r"Could not resolve|Name or service not known|Connection (refused|timed out|reset|closed)"

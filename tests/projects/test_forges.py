@@ -35,11 +35,12 @@ FILES = {"k8s/base/kustomization.yaml": b"kind: Kustomization\n", "README.md": b
 
 @dataclass
 class Ground:
-    """A forge and a context of the real one's class. said: what was logged."""
+    """A forge and a context of the real one's class. said: what was logged. on_sleep: called by each pause."""
 
     forge: Forge
     context: Any
     said: list[str]
+    on_sleep: list[Callable[[], None]]
 
     def spec(self, name: str = "acme/shop", **repository: Any) -> ProjectSpec:
         """A project whose repository is to be made."""
@@ -73,8 +74,11 @@ def ground_of(forge: Forge, tmp_path: Path) -> Ground:
 
         def sleep(self, seconds: float) -> None:
             super().sleep(min(seconds, 0.01))
+            for call in on_sleep:
+                call()
 
-    return Ground(forge, Logging(runtime, "Project", 30.0), said)
+    on_sleep: list[Callable[[], None]] = []
+    return Ground(forge, Logging(runtime, "Project", 30.0), said, on_sleep)
 
 
 def raised(reason: str, call: Callable[[], object], kind: type[ReconcilerError] = ForgeError) -> ReconcilerError:
@@ -139,8 +143,17 @@ def test_one_that_somebody_makes_at_the_same_moment_is_adopted(ground: Ground) -
 
 def test_what_was_made_is_waited_for_until_every_server_knows_it(ground: Ground) -> None:
     ground.forge.unaware = 3
+    ground.forge.git.broken = 404
+    pauses: list[int] = []
+
+    def git_knows_at_last() -> None:
+        pauses.append(ground.forge.unaware)
+        if len(pauses) == 5:
+            ground.forge.git.broken = 0
+
+    ground.on_sleep.append(git_knows_at_last)
     assert ensure_repository(ground.spec(), ground.context).created
-    assert ground.forge.unaware == 0
+    assert pauses == [2, 1, 0, 0, 0], "first until the API knows it, then until git does"
     assert push_template(ground.spec(), FILES, ground.context).changed
 
 

@@ -338,6 +338,17 @@ def test_one_at_a_time_works_in_a_home(repository: Repository, tmp_path: Path) -
     assert remote.paths("main") == {"a"}
 
 
+def test_a_working_copy_that_has_grown_is_made_anew(repository: Repository, remote: GitRemote, tmp_path: Path) -> None:
+    repository.commit({"a": "1"})
+    assert remote.paths("main") == {"a"}
+    (objects,) = (tmp_path / "home").glob("remotes/*/repository/objects")
+    (objects / "17").mkdir(exist_ok=True)
+    for number in range(50):
+        (objects / "17" / f"{number:038x}").touch()
+    assert remote.paths("main") == {"a"}
+    assert not list((objects / "17").glob("0*"))
+
+
 def test_a_damaged_working_copy_is_made_anew(repository: Repository, remote: GitRemote, tmp_path: Path) -> None:
     head = repository.commit({"a": "1"})
     assert remote.paths("main") == {"a"}

@@ -56,7 +56,8 @@ def killed_at(lab: BranchLab, lines: Iterable[int], prepare: Callable[[], None],
     theirs = lab.heads()["feature"]
     for line in lines:
         prepare()
-        assert lab.dying(line)[0] == KILLED
+        code, said = lab.dying(line)
+        assert code == KILLED, f"line {line}: {said}"
         show()
         assert lab.heads()["feature"] == theirs
 

@@ -56,6 +56,11 @@ class LeaseKeeper:
                 self._thread = threading.Thread(target=self._renew_all, name="lease-keeper", daemon=True)
                 self._thread.start()
 
+    def _is_held(self, lease: Lease) -> bool:
+        """False for one that was given back while it was about to be renewed: nobody took that over."""
+        with self._lock:
+            return lease in self._held
+
     def _release(self, lease: Lease) -> None:
         """What was done under it stands, also when it cannot be given back now: that is tried again."""
         try:
@@ -79,7 +84,7 @@ class LeaseKeeper:
             due = time.monotonic() + self._interval
             for lease in held:
                 try:
-                    if not lease.lost.is_set() and not lease.renew():
+                    if not lease.lost.is_set() and not lease.renew() and self._is_held(lease):
                         log.error("the lease on %s was taken over", lease.name)
                 except DatabaseError as error:
                     log.warning("could not renew the lease on %s: %s", lease.name, error)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from place import wait_for
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 
 from reconciler.engine.keeper import LeaseKeeper
 from reconciler.errors import LeaseHeldError
@@ -121,3 +123,35 @@ def test_many_leases_are_kept_by_one_thread(database: Database, keeper: LeaseKee
             hold(number - 1)
 
     hold(10)
+
+
+class Slow(Lease):
+    """Its renewal begins while it is held, and reaches the store only after it was given back."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease.database, lease.name, lease.owner, lease.epoch, lease.ttl)
+        self.renewing, self.released = threading.Event(), threading.Event()
+
+    def renew(self) -> bool:
+        self.renewing.set()
+        assert self.released.wait(20)
+        return super().renew()
+
+
+def test_a_lease_that_is_given_back_while_it_is_renewed_was_taken_over_by_nobody(
+    database: Database, keeper: LeaseKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    with keeper.holding(lambda: Slow(acquired(database))) as lease:
+        assert isinstance(lease, Slow)
+        assert lease.renewing.wait(20)
+    lease.released.set()
+    with keeper.holding(lambda: acquired(database, "Entry/two")):  # renewed after it, by the same thread
+        chosen = select(table.c.expires_at).where(table.c.name == "Entry/two")
+        first = _scalar(database, chosen)
+        wait_for(lambda: _scalar(database, chosen) > first)
+    assert "taken over" not in caplog.text
+
+
+def _scalar(database: Database, chosen: Select[Any]) -> float:
+    with database.read() as connection:
+        return float(connection.execute(chosen).scalar_one())

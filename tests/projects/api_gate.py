@@ -36,7 +36,7 @@ class ApiGate:
 
     def writes(self) -> list[tuple[str, str]]:
         """The requests that change something, without their queries."""
-        return [(method, path) for method, path in self.passed if method not in ("GET", "HEAD")]
+        return [(method, path.partition("?")[0]) for method, path in self.passed if method not in ("GET", "HEAD")]
 
     def forget(self) -> None:
         """Start with nothing written down."""

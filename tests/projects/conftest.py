@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
 
+from project_lab import ProjectLab, opened
 from sandbox_server import Sandbox, write_kubeconfig
 
 from reconciler.transports.kube import KubeTransport
@@ -35,3 +36,9 @@ def api(bare_kubeconfig: Path) -> Iterator[KubeTransport]:
     """That cluster's API."""
     with KubeTransport(bare_kubeconfig) as transport:
         yield transport
+
+
+@pytest.fixture(scope="module")
+def lab(bare_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectLab]:
+    """A home that knows one cluster, `dev`, which serves Flux' types. Each test has projects of its own in it."""
+    yield from opened(tmp_path_factory.mktemp("p"), bare_sandbox)

@@ -15,7 +15,7 @@ from git_lab import Repository
 from gitops_crds import FLUX, trimmed
 from sandbox_server import ApiClient, Sandbox
 
-from tests.daemon.lab import Lab, document
+from tests.daemon.lab import Command, Lab, document
 
 KUSTOMIZATION = {
     "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -107,24 +107,9 @@ class ProjectLab(Lab):
         made.commit({f"k8s/overlays/{name}/kustomization.yaml": json.dumps(KUSTOMIZATION) for name in names})
         return made
 
-    def project(self, name: str, url: str, lifecycle: Mapping[str, Any] | None = None, **spec: Any) -> None:
-        """Write the document of a project."""
-        repository = {"provider": "generic", "url": url, **spec.pop("repository", {})}
-        self.write(
-            f"{name}.yaml", document("Project", name, {"cluster": "dev", "repository": repository, **spec}, lifecycle)
-        )
-
-    def apply(self, *arguments: object, code: int | None = 0, **environment: str) -> str:
-        """`reconciler apply` of the specs, without asking; what it printed."""
-        done = self.run("apply", self.specs, "--yes", *arguments, **environment)
-        assert code is None or done.code == code, f"exit {done.code}, not {code}\n{done.text}"
-        assert "Traceback" not in done.text, done.text
-        return done.text
-
-    def plan(self, **environment: str) -> dict[str, dict[str, Any]]:
-        """What `reconciler plan` wants to change, by reference."""
-        found = json.loads(self.ok("plan", self.specs, "-o", "json", **environment))
-        return {change["ref"]: change for change in found["changes"] if change["action"] != "noop"}
+    def shop(self, name: str, *slugs: str, **spec: Any) -> Shop:
+        """A project with a repository of its own that has these overlays, in a file and folder of its own."""
+        return Shop(self, name, self.repository(*slugs), dict(spec))
 
     def row(self, name: str) -> dict[str, Any]:
         """The record of a project."""
@@ -140,10 +125,102 @@ class ProjectLab(Lab):
         sql = "SELECT s.* FROM project_initialization_steps s JOIN projects p ON p.id = s.project_id"
         return self.rows(f"{sql} WHERE p.resource = ? ORDER BY sequence", name)
 
+    def environments(self, name: str) -> list[dict[str, Any]]:
+        """The rows of its environments, in order."""
+        sql = "SELECT e.* FROM environments e JOIN projects p ON p.id = e.project_id WHERE p.resource = ?"
+        return self.rows(f"{sql} ORDER BY e.sequence", name)
+
     def close(self) -> None:
         """End everything."""
         self.ends.close()
         super().close()
+
+
+@dataclass
+class Shop:
+    """One project of a lab, written, planned and applied by itself. spec: beside cluster and repository."""
+
+    lab: ProjectLab
+    name: str
+    repository: Repository
+    spec: dict[str, Any] = field(default_factory=dict)
+    lifecycle: dict[str, Any] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """Its reference."""
+        return f"Project/{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its document is, alone."""
+        return self.lab.root / "projects" / self.name
+
+    def write(self, **changed: Any) -> Path:
+        """Write its document, with these fields of the spec changed for good (None: left out)."""
+        self.spec = {name: value for name, value in {**self.spec, **changed}.items() if value is not None}
+        repository = {"provider": "generic", "url": self.repository.url, **self.spec.get("repository", {})}
+        spec = {"cluster": "dev", **self.spec, "repository": repository}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "project.yaml"
+        path.write_text(document("Project", self.name, spec, self.lifecycle))
+        return path
+
+    def apply(self, code: int | None = 0, **changed: Any) -> str:
+        """`reconciler apply` of this project alone; what it printed."""
+        self.write(**changed)
+        done = self.lab.run("apply", self.folder, "--yes", **self.environ)
+        assert code is None or done.code == code, f"exit {done.code}, not {code}\n{done.text}"
+        assert "Traceback" not in done.text, done.text
+        return done.text
+
+    def start(self) -> Command:
+        """The same, going on while the test does."""
+        self.write()
+        return self.lab.start("apply", self.folder, "--yes", **self.environ)
+
+    def plan(self) -> dict[str, Any] | None:
+        """What a plan would do with it; None for nothing."""
+        self.write()
+        found = json.loads(self.lab.ok("plan", self.folder, "-o", "json", **self.environ))
+        changes = [one for one in found["changes"] if one["ref"] == self.ref and one["action"] != "noop"]
+        return changes[0] if changes else None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its record."""
+        return self.lab.row(self.name)
+
+    @property
+    def id(self) -> str:
+        """As recorded."""
+        return str(self.row["id"])
+
+    @property
+    def namespace(self) -> str:
+        """Of its Flux objects."""
+        return f"project-{self.id}"
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The rows of its Flux objects."""
+        return self.lab.resources(self.name)
+
+    def steps(self) -> dict[str, str]:
+        """The status of each of its steps, in order."""
+        return {row["step"]: row["status"] for row in self.lab.init_steps(self.name)}
+
+    def source_path(self) -> str:
+        """Of its GitRepository."""
+        return f"{SOURCES.format(f'namespaces/{self.namespace}/')}/{self.id[:8]}-repo"
+
+    def kustomization_path(self, slug: str) -> str:
+        """Of the Kustomization of an environment."""
+        return f"{KUSTOMIZATIONS.format(f'namespaces/{self.namespace}/')}/{self.id[:8]}-{slug}"
+
+    def secret_path(self) -> str:
+        """Of its Secret."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.id[:8]}-repo-auth"
 
 
 def path_of(collection: str, live: Mapping[str, Any]) -> str:
@@ -153,9 +230,11 @@ def path_of(collection: str, live: Mapping[str, Any]) -> str:
 
 
 def opened(root: Path, sandbox: Sandbox) -> Iterator[ProjectLab]:
-    """A lab, for a fixture."""
+    """A lab with one recorded cluster, `dev`, for a fixture."""
     made = ProjectLab(root, sandbox=sandbox)
     try:
+        made.cluster("dev")
+        made.ok("apply", made.specs, "--yes")
         yield made
     finally:
         made.close()

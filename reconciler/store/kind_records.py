@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, insert, literal, select, true, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from reconciler.errors import TerminalError
 from reconciler.store.database import Database
 from reconciler.store.leases import Lease
+
+_PREFIX = "where_"
+
+Shape = tuple[tuple[str, bool], ...]
+"""Which columns a statement compares, each with whether it is to be NULL: statements are made once a shape."""
 
 
 class KindRecords:
@@ -47,10 +66,9 @@ class KindRecords:
 
     def list(self, table: str, **where: Any) -> list[dict[str, Any]]:
         """All rows with these column values, in primary key order."""
-        source = self._table(table)
-        chosen = select(source).where(_matches(source, where)).order_by(*source.primary_key.columns)
+        chosen = _selection(self._table(table), _shape(where))
         with self._reading() as connection:
-            return [dict(row._mapping) for row in connection.execute(chosen)]
+            return [dict(row) for row in connection.execute(chosen, _bound(where)).mappings()]
 
     def put(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Insert the row `key` + `values`, or change just `values` of the row with this unique key."""
@@ -58,11 +76,11 @@ class KindRecords:
             assert inner._open is not None
             source = self._table(table)
             # not an upsert: SQLite would check the NOT NULL columns of the insert first, which a change may leave out
-            there = inner._open.execute(select(literal(1)).where(_matches(source, key)).select_from(source)).first()
+            there = inner._open.execute(_presence(source, _shape(key)), _bound(key)).first()
             if there is None:
-                inner._open.execute(insert(source).values({**key, **values}))
+                inner._open.execute(insert(source), {**key, **values})
             elif values:
-                inner._open.execute(update(source).where(_matches(source, key)).values(dict(values)))
+                inner._open.execute(_alteration(source, _shape(key)), {**_bound(key), **values})
 
     def delete(self, table: str, **key: Any) -> None:
         """Delete the rows with these column values; without any, nothing is deleted."""
@@ -71,14 +89,15 @@ class KindRecords:
             raise TerminalError("NoKey", f"refusing to delete every row of {table}")
         with self.transaction() as inner:
             assert inner._open is not None
-            inner._open.execute(delete(source).where(_matches(source, key)))
+            inner._open.execute(delete(source).where(_matches(source, _shape(key))), _bound(key))
 
     def allocate(self, table: str, column: str, candidates: Iterable[int], **scope: Any) -> int:
         """The first candidate that no row of `scope` holds in `column`; call it inside `transaction()`."""
         source = self._table(table)
         if self._open is None:
             raise TerminalError("NoTransaction", "allocate needs the transaction that records what it allocates")
-        taken = set(self._open.execute(select(source.c[column]).where(_matches(source, scope))).scalars())
+        chosen = select(source.c[column]).where(_matches(source, _shape(scope)))
+        taken = set(self._open.execute(chosen, _bound(scope)).scalars())
         for candidate in candidates:
             if candidate not in taken:
                 return candidate
@@ -104,5 +123,33 @@ class KindRecords:
             yield connection
 
 
-def _matches(table: Table, where: Mapping[str, Any]) -> Any:
-    return and_(true(), *(table.c[name] == value for name, value in where.items()))
+def _shape(where: Mapping[str, Any]) -> Shape:
+    return tuple((name, value is None) for name, value in where.items())
+
+
+def _bound(where: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under the names that `_matches` gives them, which no column has."""
+    return {f"{_PREFIX}{name}": value for name, value in where.items() if value is not None}
+
+
+def _matches(table: Table, shape: Shape) -> Any:
+    compared = (
+        table.c[name].is_(None) if is_null else table.c[name] == bindparam(f"{_PREFIX}{name}")
+        for name, is_null in shape
+    )
+    return and_(true(), *compared)
+
+
+@lru_cache(maxsize=1024)
+def _selection(table: Table, shape: Shape) -> Select[Any]:
+    return select(table).where(_matches(table, shape)).order_by(*table.primary_key.columns)
+
+
+@lru_cache(maxsize=1024)
+def _presence(table: Table, shape: Shape) -> Select[Any]:
+    return select(literal(1)).select_from(table).where(_matches(table, shape))
+
+
+@lru_cache(maxsize=1024)
+def _alteration(table: Table, shape: Shape) -> Update:
+    return update(table).where(_matches(table, shape))

@@ -21,13 +21,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from reconciler.errors import LeaseHeldError, LeaseLostError
 from reconciler.store.database import Database
 from reconciler.store.tables import leases
 
 TTL = 30.0
+_OURS = (leases.c.name == bindparam("of"), leases.c.epoch == bindparam("at"), leases.c.owner == bindparam("by"))
+_RENEW = update(leases).where(*_OURS).values(expires_at=bindparam("until"))
+"""Made once: it comes with every write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +93,8 @@ class Lease:
 
     def _renew(self, connection: Connection) -> None:
         now = self.database.now(connection)
-        renewed = connection.execute(
-            update(leases)
-            .where(leases.c.name == self.name, leases.c.epoch == self.epoch, leases.c.owner == self.owner.token)
-            .values(expires_at=now + self.ttl)
-        )
+        values = {"of": self.name, "at": self.epoch, "by": self.owner.token, "until": now + self.ttl}
+        renewed = connection.execute(_RENEW, values)
         if renewed.rowcount != 1:
             self.lost.set()
             raise self._lost()

@@ -73,6 +73,11 @@ class ArgoLab(SandboxLab):
         with self.api() as api:
             api._json("PATCH", place, body, "application/apply-patch+yaml")
 
+    def patch(self, path: str, change: Mapping[str, Any]) -> None:
+        """Change any object of the management cluster as somebody else."""
+        with self.api() as api:
+            api._json("PATCH", f"{path}?fieldManager=kubectl-patch", change, "application/merge-patch+json")
+
     def raw_cluster(self, name: str) -> Path:
         """A cluster that the sandbox has and we did not make; its kubeconfig."""
         status, made = self.ask("PUT", f"/clusters/{name}", {"servers": 1, "agents": 0})

@@ -51,7 +51,7 @@ def look_at(resource: Resource, context: Context) -> Observation:
             state = _left_over(resource, row, context)
             note = reserving.foresee(spec, context) if state is None and resource.lifecycle.state == "present" else ""
             return Observation(resource.ref, state=state, note=note, observed_at=now)
-        looked = _Look(spec, row, provider, found, context)
+        looked = _Look(spec, row, provider, found, context, is_leaving=resource.lifecycle.state == "absent")
         state = looked.state()
         around = look_around(resource, row, found, context, asks=looked.can_be_asked(state["kubeconfig"]))
     except ReconcilerError as error:
@@ -116,13 +116,14 @@ def cluster_uid(api: KubeTransport) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """One look at one cluster that is there."""
+    """One look at one cluster that is there. is_leaving: nobody wants it any more, so its API need not answer."""
 
     spec: ClusterSpec
     row: Mapping[str, Any] | None
     provider: Provider
     found: Found
     context: Context
+    is_leaving: bool = False
 
     def state(self) -> dict[str, Any]:
         """The normal form."""
@@ -145,7 +146,8 @@ class _Look:
 
     def can_be_asked(self, kubeconfig: Any) -> bool:
         """Whether it runs, is to run, and what reaches it is in place. kubeconfig: as it was seen."""
-        return self.found.state == "running" and self.spec.running and self._is_in_place(kubeconfig)
+        is_wanted = self.spec.running and not self.is_leaving
+        return self.found.state == "running" and is_wanted and self._is_in_place(kubeconfig)
 
     def trouble(self) -> str:
         """What is wrong with a cluster that runs as wanted; "" for nothing."""

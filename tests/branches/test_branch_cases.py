@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
+from tests.argocd.argo_lab import ArgoLab, application_set
 from tests.branches.branch_lab import CHART, BranchLab
 from tests.clusters.sandbox_lab import cluster
 
-EMPTY = {"provider": "sandbox"}
+
+class ArgoBranchLab(BranchLab, ArgoLab):
+    """With a management cluster that knows Argo CD's types."""
+
+
+@pytest.fixture
+def argo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoBranchLab]:
+    """It, without its management cluster."""
+    made = ArgoBranchLab(tmp_path_factory.mktemp("a"))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def test_case_13_the_branches_are_those_of_the_clusters(lab: BranchLab) -> None:
@@ -50,11 +64,15 @@ def test_case_13_the_branches_are_those_of_the_clusters(lab: BranchLab) -> None:
     assert lab.heads() == before
 
 
-def test_case_21_and_defect_k3_a_push_that_fails_is_a_failed_step(lab: BranchLab) -> None:
-    """Nothing says that the cluster runs, so that no ApplicationSet gets an element for it."""
+def test_case_21_and_defect_k3_a_push_that_fails_is_a_failed_step(argo: ArgoBranchLab) -> None:
+    """Nothing says that the cluster runs, and no ApplicationSet gets an element for it."""
+    lab = argo
+    lab.prepare()
+    lab.begin("case")
     lab.hook("pre-receive", "echo quota exceeded >&2; exit 1")
-    lab.write("dev.yaml", lab.cluster("dev"))
-    text = lab.apply(code=1)
+    lab.write("dev.yaml", lab.cluster("dev"), application_set("whoami"))
+    text = lab.apply(code=3)
+    assert lab.names("whoami") == []
     assert "quota exceeded" in text
     assert dict(lab.steps("Cluster/dev"))["git"] == "failed"
     assert "verify" not in dict(lab.steps("Cluster/dev"))
@@ -68,6 +86,7 @@ def test_case_21_and_defect_k3_a_push_that_fails_is_a_failed_step(lab: BranchLab
     (lab.repository.path / "hooks" / "pre-receive").unlink()
     lab.apply()
     assert (lab.state("dev"), set(lab.heads()), lab.plan()) == ("running", {"dev"}, {})
+    assert lab.names("whoami") == ["dev"]
 
 
 @pytest.mark.parametrize("defect", ["k6", "k9"])

@@ -128,6 +128,12 @@ def test_reserved_names_are_refused_before_anything_is_done(branch: str) -> None
     assert caught.value.reason == "ReservedBranch"
 
 
+@pytest.mark.parametrize("branch", ["a..b", "a//b", "a/", "a.lock", ".a/b", "a/.b"])
+def test_what_git_takes_for_no_branch_is_refused_too(branch: str) -> None:
+    with pytest.raises(SpecError, match="name of a branch"):
+        WantedBranch.of(resource(git={"repository": URL, "branch": branch, "content": CONTENT}))
+
+
 def test_settings_reserve_more_names() -> None:
     assert why_reserved("feature/x", ["feature/*"])
     assert not why_reserved("dev", ["feature/*"])

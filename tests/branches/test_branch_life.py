@@ -82,6 +82,29 @@ def test_a_branch_of_somebody_else_is_not_touched_unless_it_may_be_taken_over(la
     assert (lab.heads(), len(lab.archived("dev"))) == ({}, 1)
 
 
+def test_two_clusters_never_share_a_branch_and_settings_reserve_names(lab: BranchLab) -> None:
+    lab.configure(kinds={"Cluster": {"git": {"reserved": ["hotfix-*"]}}})
+    lab.write(
+        "all.yaml",
+        *(lab.cluster(name, branch="shared", adopt=True) for name in ("a", "b")),
+        lab.cluster("c", branch="hotfix-1"),
+    )
+    text = lab.apply(code=3)
+    states = {name: lab.state(name) for name in ("a", "b", "c")}
+    assert sorted(map(str, states.values())) == ["failed", "failed", "running"]
+    (owner,) = (name for name, state in states.items() if state == "running")
+    assert f"branch shared is the one of Cluster/{owner}" in text
+    assert "reserved by the setting git.reserved" in text
+    assert set(lab.heads()) == {"shared"}
+    assert [name for name, note in lab.attached().items() if note] == [owner]
+    commit = lab.heads()["shared"]
+    lab.write(
+        "all.yaml", *(lab.cluster(name, {"state": "absent"}, branch="shared") for name in ("a", "b") if name != owner)
+    )
+    lab.apply()
+    assert lab.heads() == {"shared": commit}, "the other one deletes nothing"
+
+
 def test_a_branch_that_gets_another_place_is_archived_where_it_was(lab: BranchLab) -> None:
     lab.write("dev.yaml", lab.cluster("dev"))
     lab.apply()

@@ -63,7 +63,7 @@ def ensure(context: Context) -> Outputs | None:
         _take_over(context, wanted, head)
     place = {"repository": wanted.repository, "branch": wanted.branch, "access": wanted.access.words()}
     ids = {path: file for path, file in wanted.ids.items() if path in files}
-    made.note(context, cluster, FIELD, {**place, "files": ids, "commit": head})
+    _claim(context, cluster, {**place, "files": ids, "commit": head})
     dropped = dict.fromkeys(path for path in (note or {}).get("files", {}) if path not in wanted.files)
     done = remote.publish(
         wanted.branch, {**dropped, **files}, f"Set up branch {wanted.branch} for cluster {cluster}\n", onto=head
@@ -71,6 +71,19 @@ def ensure(context: Context) -> Outputs | None:
     made.note(context, cluster, FIELD, {**place, "files": ids, "commit": done.commit})
     context.log(f"branch {wanted.branch} {'is now' if done.changed else 'was already'} at {done.commit}\n")
     return {"commit": done.commit, "changed": done.changed}
+
+
+def _claim(context: Context, cluster: str, note: Note) -> None:
+    """Note what is about to be made. Raises TerminalError when it is the branch of another cluster.
+
+    Two that ask at once do so in one transaction each, so that one of them sees the other.
+    """
+    with context.records.transaction() as records:
+        for other, theirs in made.of_field(records, FIELD).items():
+            if other != cluster and (theirs["repository"], theirs["branch"]) == (note["repository"], note["branch"]):
+                message = f"{note['repository']}: branch {note['branch']} is the one of Cluster/{other}"
+                raise TerminalError("BranchTaken", message)
+        made.put(records, (cluster, FIELD), note, context.now())
 
 
 def remove(context: Context) -> Outputs | None:

@@ -15,6 +15,7 @@ from reconciler.kinds.cluster.branches.content import files_of
 from reconciler.kinds.cluster.branches.guards import why_reserved
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.resource import Resource
+from reconciler.transports.git_access import checked_place
 from reconciler.transports.git_objects import blob_id
 
 FIELD = "git"
@@ -35,7 +36,7 @@ class WantedBranch:
 
     @classmethod
     def of(cls, resource: Resource) -> WantedBranch | None:
-        """None when the spec asks for none, and for a management cluster. Raises SpecError for a reserved name."""
+        """None when the spec asks for none, and for a management cluster. Raises SpecError, for a reserved name too."""
         written = resource.spec.get(FIELD)
         spec = ClusterSpec.of(resource)
         if written is None or spec.role == "management":
@@ -43,9 +44,10 @@ class WantedBranch:
         branch = written.get("branch", spec.name)
         if why := why_reserved(branch):
             raise SpecError("ReservedBranch", f"git.branch: {branch} {why}")
+        place = checked_place(written["repository"], branch)
         access = Access.of(written.get("auth"))
         files = files_of(spec, branch, written["content"])
-        return cls(written["repository"].rstrip("/"), branch, written.get("adopt", False), access, files)
+        return cls(place.url, branch, written.get("adopt", False), access, files)
 
     @property
     def ids(self) -> dict[str, str]:

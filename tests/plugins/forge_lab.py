@@ -32,6 +32,7 @@ class Forge:
     groups: organizations, or groups. forbidden: owners in which nothing may be made. hidden: repositories that the
     token may not see. unaware: how many further questions for a repository that was made are answered with 404.
     limited: how many further requests meet a limit. replies: by `METHOD path`, instead of what it would answer.
+    hook: what each repository that is made runs before it takes a push, in the words of sh.
     """
 
     provider: str
@@ -47,6 +48,7 @@ class Forge:
     unaware: int = 0
     limited: int = 0
     replies: dict[str, Answer] = field(default_factory=dict)
+    hook: str = ""
     seen: list[tuple[str, str, Any]] = field(default_factory=list)
 
     def url(self, name: str) -> str:
@@ -62,6 +64,11 @@ class Forge:
         self.repositories[name] = {"visibility": "private", **values}
         made = self.repository(name)
         made.git("config", "http.receivepack", "true")
+        if self.hook:
+            path = made.path / "hooks" / "pre-receive"
+            path.parent.mkdir()
+            path.write_text(f"#!/bin/sh\n{self.hook}\n")
+            path.chmod(0o755)
         return made
 
     @property

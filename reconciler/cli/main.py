@@ -44,6 +44,7 @@ _COMMANDS = {
     "sync": ("reconciler.cli.sync_commands", "Fetch and load the specs now, and wait until that was done."),
     "cluster": ("reconciler.cli.cluster_commands", "What can be done with a cluster."),
     "sandbox": ("reconciler.cli.sandbox_commands", "The local Kubernetes API that ships with this program."),
+    "lab": ("reconciler.cli.lab_commands", "Two small nodes to try upgrades of node pairs on."),
     "doctor": ("reconciler.cli.doctor_commands", "Tools, database, what is stuck, why, and what to do."),
     "completion": ("reconciler.cli.sync_commands", "Print what a shell needs to complete commands."),
 }

@@ -1,0 +1,39 @@
+"""A lab of machines with a real systemd: as root on Linux, with systemd-container and iproute2. Called by `labs`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.lab import machines, network
+from reconciler.lab.keys import public_key
+from reconciler.lab.record import Lab, Node, write
+from reconciler.lab.tree import make_root
+
+TOOLS: tuple[str, ...] = ("systemd-nspawn", "unshare", "ip", "sshd", "rsync", "ssh-keygen")
+SSH, RSYNC = 22, 873
+
+
+def plan(name: str, names: tuple[str, ...]) -> Lab:
+    """What the lab is going to be."""
+    subnet = network.free_subnet()
+    nodes = (Node(node, network.address_of(subnet, number), SSH, RSYNC) for number, node in enumerate(names, 1))
+    return Lab(name, "rooted", tuple(nodes), subnet)
+
+
+def make(folder: Path, lab: Lab) -> Lab:
+    """Make all of it; the machines boot while this returns."""
+    network.connect(lab)
+    for node in lab.nodes:
+        make_root(folder / node.name / "root", node.name, public_key(folder))
+    for node in lab.nodes:
+        lab = lab.with_node(replace(node, processes=(machines.boot(lab, node.name, folder / node.name),)))
+        write(folder, lab)
+    return lab
+
+
+def remove(folder: Path, lab: Lab) -> None:
+    """Remove what there is of it."""
+    for node in lab.nodes:
+        machines.remove(lab, node, folder / node.name)
+    network.disconnect(lab)

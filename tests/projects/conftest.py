@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
 
-from project_lab import ProjectLab, opened
+from project_lab import LabCluster, ProjectLab, opened
 from sandbox_server import Sandbox, write_kubeconfig
 
 from reconciler.transports.kube import KubeTransport
@@ -42,3 +42,11 @@ def api(bare_kubeconfig: Path) -> Iterator[KubeTransport]:
 def lab(bare_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectLab]:
     """A home that knows one cluster, `dev`, which serves Flux' types. Each test has projects of its own in it."""
     yield from opened(tmp_path_factory.mktemp("p"), bare_sandbox)
+
+
+@pytest.fixture(scope="module")
+def prod(lab: ProjectLab) -> LabCluster:
+    """Another cluster that the home knows."""
+    made = lab.cluster("prod")
+    lab.ok("apply", lab.specs, "--yes")
+    return made

@@ -205,12 +205,16 @@ class Look:
 
     def leftovers(self) -> list[Place]:
         """Objects of this project that are not wanted any more, in the order in which they are applied."""
-        wanted = {place.path for place, *_ in self._wanted}
+        wanted = {(place.cluster, place.path) for place, *_ in self._wanted}
         found: list[Place] = []
         for cluster, seen in self._seen.items():
             for path, live in seen.objects.items():
                 labels = live["metadata"].get("labels") or {}
-                if labels.get(PROJECT_LABEL) == self._recorded.id and path not in wanted and not is_leaving(live):
+                if (
+                    labels.get(PROJECT_LABEL) == self._recorded.id
+                    and (cluster, path) not in wanted
+                    and not is_leaving(live)
+                ):
                     found.append(_place_of(cluster, live))
         return found
 

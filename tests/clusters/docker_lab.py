@@ -29,6 +29,7 @@ LOOKING = (
     ("kind", "get"),
     ("docker", "inspect"),
     ("docker", "ps"),
+    ("docker", "top"),
     ("docker", "exec"),
     ("docker", "version"),
     ("docker", "info"),

@@ -29,6 +29,8 @@ from reconciler.transports.process import ProcessRunner
 BASE_DOMAIN = "192.168.51.30.sslip.io"
 PROGRAM = shutil.which("haproxy") or "/usr/sbin/haproxy"
 needs_haproxy = pytest.mark.skipif(not Path(PROGRAM).exists(), reason="haproxy is not installed")
+NOT_FOUND = (404, "404 Not Found - Domain not configured in HAProxy\n")
+"""What it answers for a host that nothing says anything about."""
 REGIONS = """\
   # BEGIN DYNAMIC ACL (managed by scripts/haproxy_route.sh)
   # END DYNAMIC ACL

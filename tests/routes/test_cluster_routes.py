@@ -8,10 +8,9 @@ from typing import Any
 from tests.clusters.docker_lab import DockerLab, docker_cluster
 from tests.clusters.sandbox_lab import SandboxLab, cluster
 from tests.daemon.lab import until
-from tests.routes.haproxy_lab import BASE_DOMAIN, HaproxyLab, needs_haproxy
+from tests.routes.haproxy_lab import BASE_DOMAIN, NOT_FOUND, HaproxyLab, needs_haproxy
 
 pytestmark = needs_haproxy
-NOT_FOUND = (404, "404 Not Found - Domain not configured in HAProxy\n")
 
 
 def routed(name: str, port: int, lifecycle: dict[str, Any] | None = None, **spec: Any) -> str:

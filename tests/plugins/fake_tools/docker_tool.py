@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any
 
+from fake_tools import gateway_container
 from fake_tools.shared_engine import Engine, fail, options, render
 
 SHARED_BASE = 172 << 24 | 18 << 16
@@ -153,7 +154,8 @@ def _network_disconnect(engine: Engine, arguments: list[str]) -> None:
 
 def _inspect(engine: Engine, arguments: list[str]) -> None:
     found, names = options(arguments, {"--format": True})
-    container = containers(engine, engine.read()).get(names[0])
+    state = engine.read()
+    container = containers(engine, state).get(names[0]) or gateway_container.inspected(engine, names[0], state)
     if container is None:
         fail(f"\nError: No such object: {names[0]}")
     print(render(found["--format"][0], container))
@@ -229,6 +231,8 @@ def _pull(engine: Engine, arguments: list[str]) -> None:
 
 
 def _exec(engine: Engine, arguments: list[str]) -> None:
+    if arguments[0] == "-i":
+        gateway_container.execute(engine, arguments)
     state = engine.read()
     container = containers(engine, state).get(arguments[0])
     if container is None or arguments[1:] != ["crictl", "images", "-o", "json"]:
@@ -249,6 +253,7 @@ _COMMANDS = {
     ("network", "inspect"): _network_inspect,
     ("network", "create"): _network_create,
     ("network", "rm"): _network_rm,
+    ("network", "connect"): gateway_container.connect,
     ("network", "disconnect"): _network_disconnect,
     ("inspect",): _inspect,
     ("ps",): _ps,
@@ -258,4 +263,6 @@ _COMMANDS = {
     ("image", "inspect"): _image_inspect,
     ("pull",): _pull,
     ("exec",): _exec,
+    ("kill",): gateway_container.kill,
+    ("top",): gateway_container.top,
 }

@@ -36,9 +36,10 @@ def test_case_13_the_branches_are_those_of_the_clusters(lab: BranchLab) -> None:
     assert set(lab.heads()) == {*names, *theirs}
     assert {row["name"] for row in lab.rows("SELECT name FROM clusters")} == {*names, "devops"}
     prod = lab.heads()["prod"]
+    lab.write_sql("INSERT INTO clusters (name, provider) VALUES ('uat', 'sandbox')")  # wanted by its row alone
     lab.write("all.yaml", cluster("dev"), cluster("prod", {"state": "absent"}), cluster("devops", role="management"))
     lab.apply()
-    assert set(lab.heads()) == {"dev", *theirs}
+    assert set(lab.heads()) == {"dev", "uat", *theirs}
     assert lab.archived("prod") == [prod]
     assert {name: lab.heads()[name] for name in theirs} == theirs
 
@@ -51,7 +52,7 @@ def test_case_13_the_branches_are_those_of_the_clusters(lab: BranchLab) -> None:
     # nothing is left over, and a database without clusters deletes no branch
     shown = lab.ok("cluster", "branches", lab.specs, "--prune")
     assert {line.split()[1]: line.split()[0] for line in shown.splitlines()} == {
-        "dev": "kept",
+        **dict.fromkeys(("dev", "uat"), "kept"),
         "main": "reserved",
         **dict.fromkeys(("test-api-x", "feature/new"), "foreign"),
     }

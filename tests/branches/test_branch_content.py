@@ -114,10 +114,10 @@ def test_a_host_that_is_none_is_refused(host: str) -> None:
         WantedBranch.of(resource(git={"repository": URL, "branch": "a_b", "content": content}))
 
 
-@pytest.mark.parametrize("name", ["../a", "a/../../b", ".git/config"])
-def test_a_file_that_leads_out_of_the_folder_is_refused(name: str) -> None:
-    content = {"files": {name: SpecFile("a", "0" * 64, "")}}
-    with pytest.raises(SpecError, match="leads out of deploy"):
+@pytest.mark.parametrize("name", ["../a", "a/../../b", ".git/config", "a/.GIT/config", "a"])
+def test_a_file_that_leads_elsewhere_is_refused(name: str) -> None:
+    content = {"files": {path: SpecFile("a", "0" * 64, "") for path in (name, "a/b")}}
+    with pytest.raises(SpecError, match="leads out of deploy|a file and the folder of a/b"):
         WantedBranch.of(resource(git={"repository": URL, "content": content}))
 
 

@@ -6,7 +6,7 @@ Only a fixed set of variables is filled in, once: what a value holds is never lo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.errors import SpecError
@@ -34,10 +34,18 @@ def files_of(spec: ClusterSpec, branch: str, content: Mapping[str, Any]) -> dict
         for name, file in content["files"].items():
             if not isinstance(file, SpecFile):
                 return {}
-            if ".." in name.split("/") or name.partition("/")[0] == ".git":
-                raise SpecError("BadGitPath", f"git.content.files: {name} leads out of {folder}")
+            _check(name, content["files"], folder)
             rendered[name] = fill_in(file.text, variables)
     return {f"{folder}/{name}": text.encode() for name, text in sorted(rendered.items())}
+
+
+def _check(name: str, names: Iterable[str], folder: str) -> None:
+    """Raise SpecError for a path that leads elsewhere, or that is a folder of another one."""
+    parts = name.split("/")
+    if ".." in parts or ".git" in map(str.lower, parts):
+        raise SpecError("BadGitPath", f"git.content.files: {name} leads out of {folder}")
+    if inside := next((other for other in names if other.startswith(f"{name}/")), ""):
+        raise SpecError("BadGitPath", f"git.content.files: {name} cannot be a file and the folder of {inside}")
 
 
 def variables_of(spec: ClusterSpec, branch: str, content: Mapping[str, Any]) -> dict[str, str]:

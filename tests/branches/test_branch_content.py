@@ -117,7 +117,7 @@ def test_a_host_that_is_none_is_refused(host: str) -> None:
 @pytest.mark.parametrize("name", ["../a", "a/../../b", ".git/config", "a/.GIT/config", "a"])
 def test_a_file_that_leads_elsewhere_is_refused(name: str) -> None:
     content = {"files": {path: SpecFile("a", "0" * 64, "") for path in (name, "a/b")}}
-    with pytest.raises(SpecError, match="leads out of deploy|a file and the folder of a/b"):
+    with pytest.raises(SpecError, match=r"leads out of deploy|a file and the folder of a/b"):
         WantedBranch.of(resource(git={"repository": URL, "content": content}))
 
 

@@ -101,7 +101,7 @@ def test_killed_at_every_seventh_line(lab: BranchLab) -> None:
     run_through(lab, None)
 
 
-@pytest.mark.parametrize("moment", ["opened", "closed"])
+@pytest.mark.parametrize("moment", ["opened", pytest.param("closed", marks=pytest.mark.soak)])
 def test_killed_at_the_boundaries_of_the_steps(lab: BranchLab, moment: str) -> None:
     """From outside, when the journal shows that the step began, or ended; its cluster is made and deleted around it."""
     lab.repository.commit(FOREIGN, branch="feature")

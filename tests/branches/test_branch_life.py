@@ -156,7 +156,7 @@ def test_deleting_waits_for_the_branch(lab: BranchLab) -> None:
     assert (lab.heads(), lab.row("dev"), lab.made(), lab.attached()) == ({}, None, {}, {})
 
 
-@pytest.mark.parametrize("state", ["cluster gone", "cluster there"])
+@pytest.mark.parametrize("state", ["cluster gone", pytest.param("cluster there", marks=pytest.mark.soak)])
 def test_a_document_that_is_gone_leaves_no_branch(lab: BranchLab, state: str, tmp_path: Path) -> None:
     """Credentials are read again where the record says that they came from."""
     key = tmp_path / "token"

@@ -47,7 +47,7 @@ class ArgoRegistration:
 
     def wanted(self, resource: Resource) -> Any:
         """Where, and that account and Secret are current; what those hold is known only when they are looked at."""
-        asked = resource.spec.get(FIELD)
+        asked = _asked(resource)
         if asked is None:
             return None
         place = {"cluster": asked.get("cluster", MANAGEMENT), "namespace": asked.get("namespace", "argocd")}
@@ -56,7 +56,7 @@ class ArgoRegistration:
     def look(self, held: Held, context: Context) -> Any:
         """The same: `current`, or in words what is different. A token is compared and never shown."""
         clusters = context.clusters()
-        asked: Mapping[str, Any] | None = held.resource.spec.get(FIELD)
+        asked = _asked(held.resource)
         if asked is None:
             assert held.made is not None, "else nobody looks"
             return _left(held.spec.name, made_place(held.made), context, clusters)
@@ -80,7 +80,7 @@ def ensure(context: Context) -> Outputs | None:
     """The account is in the cluster, and the Secret with its token is where Argo CD runs and was read back."""
     assert context.resource is not None
     ref, spec = context.resource.ref, spec_of(context)
-    asked: Mapping[str, Any] = context.resource.spec.get(FIELD, {})
+    asked = _asked(context.resource) or {}
     at = _awaited_place(asked, context)
     _leave_other_place(context, at)
     made.note(context, ref.name, FIELD, at._asdict())
@@ -116,6 +116,13 @@ def remove(context: Context) -> Outputs | None:
             context.alarm("AccountLeft", left)
     made.forget(context, name, FIELD)
     return None
+
+
+def _asked(resource: Resource) -> Mapping[str, Any] | None:
+    """What the spec asks for, None for nothing. A management cluster is registered only where it says so."""
+    asked: Mapping[str, Any] | None = resource.spec.get(FIELD)
+    is_meant = asked is not None and (resource.spec.get("role") != "management" or asked.get("management", False))
+    return asked if is_meant else None
 
 
 def _write(management: KubeTransport, registration: Registration, ref: ResourceRef) -> None:

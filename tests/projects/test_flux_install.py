@@ -12,6 +12,7 @@ import pytest
 import yaml
 from gitops_crds import FLUX, trimmed
 from plain_context import PlainContext, project
+from project_lab import LabCluster, ProjectLab
 from sandbox_server import Sandbox, write_kubeconfig
 
 from reconciler.errors import BlockedError, DeadlineError, SpecError, TransientError
@@ -190,3 +191,26 @@ def test_the_order_of_the_manifest_is_kept_where_it_does_not_matter() -> None:
     kinds = stages(manifest())
     assert kinds.index("ServiceAccount") < kinds.index("Namespace")
     assert kinds.count("CustomResourceDefinition") == 2
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: ProjectLab) -> LabCluster:
+    """A recorded cluster without Flux."""
+    made = lab.cluster("fresh", flux=False)
+    lab.ok("apply", lab.specs, "--yes")
+    made.client.get("/version")  # so that its connection is ours, not a test's
+    return made
+
+
+def test_a_project_installs_flux_where_there_is_none(lab: ProjectLab, fresh: LabCluster) -> None:
+    shop = lab.shop("installer", cluster="fresh", flux={"install": {"mode": "apply", "manifest": "flux.yaml"}})
+    shop.write()
+    (shop.folder / "flux.yaml").write_text(manifest())
+    shop.apply()
+    assert shop.row["status"] == "active"
+    (row,) = lab.rows("SELECT * FROM flux_installs")
+    assert (row["cluster"], row["state"]) == ("fresh", "installed")
+    fresh.gate.forget()
+    assert shop.plan() is None
+    shop.apply(description="another")
+    assert fresh.gate.writes() == []

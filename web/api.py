@@ -30,6 +30,16 @@ _ENDPOINTS = {
     "/clusters": "clusters; POST creates one",
     "/clusters/<name>": "one cluster; DELETE deletes it",
     "/clusters/<name>/status": "how it stands, with its newest task",
+    **{
+        f"/{plural}{rest}": text
+        for plural, word in (("projects", "project"), ("applicationsets", "application set"))
+        for rest, text in (
+            ("", f"{word}s; POST creates one"),
+            ("/<name>", f"one {word}; DELETE deletes it"),
+            ("/<name>/status", "how it stands, with its newest task"),
+        )
+    },
+    "/projects/<name>/environments": "its environments in order of promotion, with their Flux state",
     "/tasks": "what was asked for, newest first: resource, limit, before",
     "/tasks/<task_id>": "one task with its progress",
 }

@@ -11,9 +11,11 @@ from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnava
 
 from reconciler.errors import DatabaseError, ReconcilerError
 from reconciler.store.database import Database
-from web import api, clusters_api, gate, pages, presentation, tasks_api
+from web import api, clusters_api, gate, pages, presentation, projects_api, tasks_api
 from web.admission import Admission
 from web.answers import WRITER, error_body, status_of
+from web.collection import Collection
+from web.collection_api import blueprint_of
 from web.reading import EXTENSION
 from web.security import HEADERS, MISDIRECTED
 from web.settings import PageSettings
@@ -24,7 +26,7 @@ MAX_BODY = 1_000_000
 STATIC = Path(__file__).parent / "static"
 _FILTERS = (
     *("advice", "as_yaml", "absolute", "badge", "bars", "condition_face", "cut", "duration", "face", "labels"),
-    *("moment", "per_cent", "resource_url", "shorten", "value"),
+    *("moment", "per_cent", "resource_url", "shorten", "value", "words"),
 )
 _USUAL = {
     404: "There is nothing at this address. It may have had another name.",
@@ -46,8 +48,9 @@ def create_flask_app(
     for name in _FILTERS:
         app.jinja_env.filters[name] = getattr(presentation, name)
     app.register_blueprint(pages.blueprint)
-    for module in (api, clusters_api, tasks_api):
+    for module in (api, clusters_api, projects_api, tasks_api):
         app.register_blueprint(module.blueprint)
+    app.register_blueprint(blueprint_of(Collection("applicationsets", "ApplicationSet")))
     if writing is not None:
         _let_write(app, *writing)
     _guard(app, settings or PageSettings(), writing[1] if writing is not None else None)

@@ -1,71 +1,44 @@
-"""`/api/v2/clusters`: listed, created, deleted, started, stopped. Described in docs/api.md."""
+"""`/api/v2/clusters`: what clusters have beside other collections: their own view, starting and stopping."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from flask import Blueprint, Response, abort
+from flask import Response, abort
+from sqlalchemy import Connection
 
-from reconciler.errors import SpecError
-from reconciler.loading.documents import FindingsError
-from reconciler.loading.messages import Finding
 from reconciler.model.resource import ResourceRef
-from reconciler.store import views
 from web import clusters
 from web.answers import accepted, actor, writer
 from web.bodies import json_body
+from web.collection import Collection, Json
+from web.collection_api import blueprint_of
 from web.reading import reading
 
-blueprint = Blueprint("clusters", __name__, url_prefix="/api/v2/clusters")
-FIELDS = frozenset({"apiVersion", "kind", "metadata", "lifecycle", "spec"})
+_STANDING = ("name", "desiredState", "actualState", "running", "ready", "reason", "message", "nodesReady")
 
 
-@blueprint.get("")
-def listed() -> dict[str, Any]:
-    """`{clusters}`, by name."""
-    with reading() as connection:
-        return {"clusters": [view.to_json() for view in clusters.list_clusters(connection)]}
+@dataclass(frozen=True, slots=True)
+class Clusters(Collection):
+    """Clusters, with what is recorded of each."""
+
+    def listed(self, connection: Connection) -> list[Json]:
+        """Those that are only recorded as well."""
+        return [view.to_json() for view in clusters.list_clusters(connection)]
+
+    def one(self, connection: Connection, name: str) -> Json | None:
+        """See ClusterView."""
+        view = clusters.cluster(connection, name)
+        return view.to_json() if view is not None else None
+
+    def standing(self, shown: Json) -> Json:
+        """States, nodes and what went wrong."""
+        names = (*_STANDING, "nodesTotal", "serverIp", "lastReconciledAt")
+        return {name: shown[name] for name in names} | {"errorMessage": shown["reconcileError"]}
 
 
-@blueprint.post("")
-def create() -> Response:
-    """202 with a task. The body is the document of a cluster; `apiVersion` and `kind` may be left out."""
-    body = json_body(FIELDS)
-    if body.setdefault("kind", clusters.KIND) != clusters.KIND:
-        raise FindingsError([Finding(("kind",), f"expected {clusters.KIND}")], None)
-    body.setdefault("spec", {})
-    return accepted(writer().create(body, actor()))
-
-
-@blueprint.get("/<name>")
-def one(name: str) -> dict[str, Any]:
-    """A cluster."""
-    return found(name).to_json()
-
-
-@blueprint.get("/<name>/status")
-def status(name: str) -> dict[str, Any]:
-    """How it stands: states, conditions and its newest task."""
-    view = found(name)
-    with reading() as connection:
-        detail = views.resource_detail(connection, clusters.ref_of(name))
-        newest = views.list_tasks(connection, limit=1, ref=clusters.ref_of(name))
-    shown = ("name", "desired_state", "actual_state", "running", "ready", "reason", "message", "nodes_ready")
-    return {
-        key: value
-        for key, value in view.to_json().items()
-        if key in {_camel(name) for name in (*shown, "nodes_total", "server_ip", "last_reconciled_at")}
-    } | {
-        "errorMessage": view.reconcile_error,
-        "conditions": [condition.to_json() for condition in detail.conditions] if detail is not None else [],
-        "task": newest[0].to_json() if newest else None,
-    }
-
-
-@blueprint.delete("/<name>")
-def delete(name: str) -> Response:
-    """202 with a task."""
-    return accepted(writer().delete(ref(name), actor()))
+CLUSTERS = Clusters("clusters", clusters.KIND)
+blueprint = blueprint_of(CLUSTERS)
 
 
 @blueprint.post("/<name>/start")
@@ -93,12 +66,4 @@ def found(name: str) -> clusters.ClusterView:
 
 def ref(name: str) -> ResourceRef:
     """The reference of a cluster; 404 for what none can be called."""
-    try:
-        return clusters.ref_of(name)
-    except SpecError:
-        abort(404, f"there is no cluster called {name[:63]!r}")
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return CLUSTERS.ref(name)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from reconciler.loading.messages import Finding
 from reconciler.loading.schema import LIFECYCLE_SCHEMA, METADATA_SCHEMA
+from web.presentation import words
 
 Path = tuple[str, ...]
 _SCALARS = {"string": "text", "integer": "number", "number": "number", "boolean": "choice"}
@@ -59,7 +60,7 @@ def groups_of(spec: Mapping[str, Any]) -> tuple[Group, ...]:
         elif _is_flat(described):
             members = described["properties"].items()
             fields = [_field(("spec", name, inner), one) for inner, one in members if _is_scalar(one)]
-            nested.append(Group(_words(name), described.get("description", ""), tuple(fields)))
+            nested.append(Group(words(name), described.get("description", ""), tuple(fields)))
     name_field = _field(("metadata", "name"), METADATA_SCHEMA["properties"]["name"], is_required=True)
     life = LIFECYCLE_SCHEMA["properties"]
     cycle = tuple(_field(("lifecycle", name), life[name]) for name in ("approval", "deletion"))
@@ -147,7 +148,7 @@ def _field(path: Path, described: Mapping[str, Any], *, is_required: bool = Fals
     default = described.get("default", "")
     return Field(
         path=path,
-        label=_words(path[-1]),
+        label=words(path[-1]),
         hint=described.get("description", ""),
         form=form,
         choices=tuple(map(str, choices)),
@@ -168,9 +169,3 @@ def _value(field: Field, text: str) -> Any:
             except ValueError:
                 continue
     return text
-
-
-def _words(name: str) -> str:
-    """`createTimeout` → `Create timeout`."""
-    spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
-    return spaced[:1].upper() + spaced[1:]

@@ -12,20 +12,20 @@ from flask import Blueprint, Response, make_response
 
 from reconciler.kinds.cluster.ports import ranges_of
 from reconciler.loading.documents import FindingsError
-from reconciler.loading.messages import Finding
 from reconciler.store import views
 from web import clusters, clusters_api, tasks_api
 from web.answers import actor, writer
 from web.bodies import json_body
 from web.reading import reading
+from web.translation import Places, told_back, translated
 from web.writing import Accepted
 
 blueprint = Blueprint("older", __name__, url_prefix="/api")
-_PLACES: dict[str, tuple[str, ...]] = {
-    "name": ("metadata", "name"),
-    "provider": ("spec", "provider"),
-    "cluster_subnet": ("spec", "subnet"),
-    **{field: ("spec", "ports", port) for field, port in clusters.PORTS.items()},
+_PLACES: Places = {
+    ("name",): ("metadata", "name"),
+    ("provider",): ("spec", "provider"),
+    ("cluster_subnet",): ("spec", "subnet"),
+    **{(field,): ("spec", "ports", port) for field, port in clusters.PORTS.items()},
 }
 _STATES = {"succeeded": "completed", "blocked": "running", "superseded": "cancelled"}
 
@@ -61,18 +61,11 @@ def listed() -> Response:
 @blueprint.post("/clusters")
 def create() -> Response:
     """202 with a task. Ports that are left out or null are given."""
-    body = json_body(frozenset(_PLACES))
-    document: dict[str, Any] = {"kind": clusters.KIND, "metadata": {}, "spec": {}}
-    for field, (*parents, last) in _PLACES.items():
-        if body.get(field) not in (None, ""):
-            place = document
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = body[field]
+    body = json_body(frozenset(field for (field,) in _PLACES))
     try:
-        return _accepted(writer().create(document, actor()))
+        return _accepted(writer().create(translated(body, _PLACES, clusters.KIND), actor()))
     except FindingsError as error:
-        raise FindingsError([_translated(finding) for finding in error.findings], error.ref) from error
+        raise told_back(error, _PLACES) from error
 
 
 @blueprint.get("/clusters/<name>")
@@ -132,11 +125,3 @@ def task(task_id: int) -> dict[str, Any]:
 def _accepted(what: Accepted) -> Response:
     body = {"task_id": what.task, "status": "pending", "message": what.message}
     return make_response(body, 202, {"Location": f"/api/tasks/{what.task}"})
-
-
-def _translated(finding: Finding) -> Finding:
-    """A finding about the document as one about the body that it was made of."""
-    names: dict[tuple[str | int, ...], str] = {place: field for field, place in _PLACES.items()}
-    if finding.path == ("metadata",):
-        return Finding(("name",), finding.message)
-    return Finding((names[finding.path],), finding.message) if finding.path in names else finding

@@ -12,13 +12,38 @@ from werkzeug.routing import Rule
 from reconciler import __version__
 from reconciler.loading.schema import document_schema
 from web.answers import writer
-from web.clusters import KIND
 
 blueprint = Blueprint("openapi", __name__)
 _PARAMETER = re.compile(r"<(?:(\w+):)?(\w+)>")
 _SECURITY: list[dict[str, list[str]]] = [{"token": []}]
+_KINDS = ("Cluster", "Project", "ApplicationSet")
+_OLDER_PROJECT: dict[str, Any] = {
+    "type": "object",
+    "description": "A project as the predecessor took it.",
+    "required": ["name", "repository"],
+    "properties": {
+        "name": {"type": "string"},
+        "slug": {"type": "string"},
+        "description": {"type": "string"},
+        "cluster": {"type": "string", "description": "Left out: the only business cluster."},
+        "repository": {
+            "type": "object",
+            "required": ["provider"],
+            "properties": {
+                "provider": {"enum": ["github", "gitlab", "generic"]},
+                "name": {"type": "string"},
+                "visibility": {"enum": ["private", "internal", "public"]},
+                "url": {"type": "string"},
+                "defaultBranch": {"type": "string"},
+                "auth": {"type": "object"},
+            },
+        },
+    },
+}
 _BODIES: dict[str, Any] = {
     "clusters.create": {"$ref": "#/components/schemas/Cluster"},
+    "projects.create": {"anyOf": [{"$ref": "#/components/schemas/Project"}, _OLDER_PROJECT]},
+    "applicationsets.create": {"$ref": "#/components/schemas/ApplicationSet"},
     "tasks.approve": {"type": "object", "properties": {"fingerprint": {"type": "string"}}},
     "tasks.suspend": {
         "type": "object",
@@ -42,7 +67,7 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Cluster": _cluster(), "Error": _ERROR, "Accepted": _ACCEPTED},
+            "schemas": {**{kind: _document(kind) for kind in _KINDS}, "Error": _ERROR, "Accepted": _ACCEPTED},
         },
     }
 
@@ -112,21 +137,21 @@ def _responses(rule: Rule, *, is_write: bool) -> dict[str, Any]:
     return {"202": done, "default": {"description": "Refused.", **error}}
 
 
-def _cluster() -> dict[str, Any]:
-    """The document of a cluster as the API takes it: what is always the same may be left out."""
-    schema = document_schema(writer().runtime.kinds[KIND])
+def _document(kind: str) -> dict[str, Any]:
+    """The document of a kind as the API takes it: what is always the same may be left out."""
+    schema = document_schema(writer().runtime.kinds[kind])
     schema = {name: value for name, value in schema.items() if name != "$schema"}
-    rooted: dict[str, Any] = _rooted({**schema, "required": ["metadata"]})
+    rooted: dict[str, Any] = _rooted({**schema, "required": ["metadata"]}, f"#/components/schemas/{kind}")
     return rooted
 
 
-def _rooted(schema: Any) -> Any:
+def _rooted(schema: Any, root: str) -> Any:
     """The schema with its references leading to where it stands now."""
     if isinstance(schema, dict):
         return {
-            name: f"#/components/schemas/Cluster{value[1:]}"
+            name: f"{root}{value[1:]}"
             if name == "$ref" and isinstance(value, str) and value.startswith("#")
-            else _rooted(value)
+            else _rooted(value, root)
             for name, value in schema.items()
         }
-    return [_rooted(member) for member in schema] if isinstance(schema, list) else schema
+    return [_rooted(member, root) for member in schema] if isinstance(schema, list) else schema

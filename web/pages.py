@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
 from sqlalchemy import Connection
 
+from reconciler.errors import TerminalError
 from reconciler.model.resource import ResourceRef
 from reconciler.store import views
 from web.answers import writer
@@ -15,6 +18,7 @@ from web.gate import session
 from web.listing import listing
 from web.permitted import permitted
 from web.reading import reading, render, whole_number
+from web.recorded import facts_of
 
 blueprint = Blueprint("pages", __name__)
 
@@ -23,6 +27,7 @@ ALL_RESOURCES = 20_000
 RUNS = 50
 EVENTS = 100
 LOG = 64_000
+_log = logging.getLogger("reconciler.web")
 
 
 @blueprint.get("/")
@@ -55,6 +60,7 @@ def resource(kind: str, name: str) -> str:
         }
         events = views.list_events(connection, limit=30, ref=ref)
         values: dict[str, Any] = {"ref": ref, "detail": detail, "history": history, "logs": logs, "events": events}
+        values["recorded"] = _recorded(connection, ref)
         if detail is not None and session() is not None:
             values["permitted"] = permitted(writer().runtime, connection, detail)
         return render(connection, "resource.html", **values)
@@ -120,6 +126,15 @@ def graph() -> str:
         for edge in found.edges:
             needs[edge.source].append(edge.target)
         return render(connection, "graph.html", graph=found, drawing=draw(found), needs=needs)
+
+
+def _recorded(connection: Connection, ref: ResourceRef) -> Mapping[str, Any]:
+    """What its kind's records say of a resource. A kind that fails at that costs the page nothing else."""
+    try:
+        return facts_of(connection, ref.kind).get(ref.name, {})
+    except TerminalError as error:
+        _log.warning("%s: %s", ref, error.message)
+        return {}
 
 
 def _tail(connection: Connection, step_id: int) -> tuple[str, bool]:

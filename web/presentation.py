@@ -56,6 +56,10 @@ _OTHER_FACES: Mapping[str, Face] = {
     "succeeded": Face("check", "✓", "Succeeded", "good"),
     "True": Face("check", "✓", "True", "good"),
     "normal": Face("circle", "○", "Normal", "calm"),
+    "completed": Face("check", "✓", "Completed", "good"),
+    "active": Face("check", "✓", "Active", "good"),
+    "initializing": Face("arrows", "↻", "Initializing", "busy"),
+    "deleting": Face("arrows", "↻", "Deleting", "busy"),
     "pending": Face("dots", "…", "Pending", "busy"),
     "superseded": Face("dots", "…", "Superseded", "calm"),
     "skipped": Face("dots", "…", "Skipped", "calm"),
@@ -155,6 +159,12 @@ def shorten(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[:longest]}… ({len(text) - longest:,} more characters)"
+
+
+def words(name: str) -> str:
+    """A name of the code as people write it: `createTimeout` → `Create timeout`."""
+    spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
+    return spaced[:1].upper() + spaced[1:]
 
 
 def cut(text: str, longest: int) -> str:

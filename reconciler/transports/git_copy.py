@@ -37,12 +37,15 @@ class WorkingCopy:
         self._in_use = self.folder / "in-use"
 
     def prepare(self) -> None:
-        """Make the folder. Raises TerminalError when that is not possible."""
+        """Make the folder, and sweep up what killed processes have left. Raises TerminalError where that fails."""
         try:
             for folder in (self.folder.parent, self.folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise TerminalError("NoWorkingCopy", f"{self.folder} cannot be made: {error.strerror}") from error
+        for left in self.folder.glob("out-*"):  # what git printed, see GitCommand.read
+            if not Path(f"/proc/{left.name.split('-')[1]}").exists():
+                left.unlink(missing_ok=True)
 
     @contextmanager
     def repository(self, git: GitCommand, timeout: float) -> Iterator[Path]:
@@ -76,8 +79,6 @@ class WorkingCopy:
             self._repository.rename(self.folder / f"old-{os.urandom(6).hex()}")
         for old in self.folder.glob("old-*"):
             shutil.rmtree(old, ignore_errors=True)
-        for draft in self.folder.glob("out-*"):
-            draft.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self, timeout: float) -> Iterator[None]:

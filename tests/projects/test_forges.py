@@ -232,7 +232,7 @@ def test_a_forge_that_is_away_or_no_forge_is_named(ground: Ground) -> None:
     away = ground.spec(apiUrl="http://localhost:1/api")
     raised("Unreachable", lambda: ensure_repository(away, ground.context), UnreachableError)
     name = "/repos/acme/shop" if ground.forge.provider == "github" else "/projects/acme%2Fshop"
-    for value in ({"hello": "world"}, [1], "text"):
+    for value in ({"hello": "world"}, [1], "text", {"full_name": 1, "path_with_namespace": None}):
         ground.forge.replies[f"GET {name}"] = (200, value, {})
         raised("BadAnswer", lambda: ensure_repository(ground.spec(), ground.context))
     ground.forge.replies[f"GET {name}"] = (502, {"message": "Bad gateway"}, {})

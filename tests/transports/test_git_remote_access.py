@@ -284,8 +284,6 @@ def test_secrets_are_seen_nowhere_while_a_push_is_held(
 
 # -- killed
 
-KILLS = 4
-
 _PUBLISH = """
 import sys
 from pathlib import Path
@@ -316,15 +314,18 @@ def publishing(tmp_path: Path, url: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_killed_anywhere_a_push_is_whole_or_not_there(repository: Repository, server: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.soak)])
+def test_killed_anywhere_a_push_is_whole_or_not_there(
+    repository: Repository, server: Served, tmp_path: Path, kills: int
+) -> None:
     url = f"{server.url}/origin.git"
     remote = remote_of(tmp_path, url, token=secret(TOKEN))
-    for number in range(KILLS):
+    for number in range(kills):
         process = publishing(tmp_path, url)
         assert process.stdin is not None
         process.stdin.write(f"{number}\n")
         process.stdin.flush()
-        time.sleep(0.3 * number / KILLS)
+        time.sleep(0.3 * number / kills)
         process.kill()
         process.communicate()
         seen = remote.paths("main")
@@ -333,8 +334,8 @@ def test_killed_anywhere_a_push_is_whole_or_not_there(repository: Repository, se
         wanted = {f"{number}-{count}": str(number).encode() * 2000 for count in range(5)}
         remote.publish("main", wanted, "again", onto=remote.heads()["main"])
         assert set(wanted) <= remote.paths("main")
-    assert len(remote.paths("main")) == 1 + KILLS * 5
-    assert len(repository.git("rev-list", "main").split()) <= 1 + KILLS * 2
+    assert len(remote.paths("main")) == 1 + kills * 5
+    assert len(repository.git("rev-list", "main").split()) <= 1 + kills * 2
     kept = [path.name for path in (tmp_path / "remotes").glob("*/*")]
     assert sorted(kept) == ["lock", "repository"], "nothing of the killed is left"
     files = b"".join(path.read_bytes() for path in (tmp_path / "remotes").rglob("*") if path.is_file())

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from reconciler.errors import ReconcilerError, TerminalError
 from reconciler.kinds.project.forges import ForgeRepository, WantedRepository
-from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained
+from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained, text_of
 from reconciler.transports.http_access import HttpError
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ class GitHub:
 def _is_own(http: Http, owner: str) -> bool:
     """Whether the owner is the token's user. The token of an app has none, and works for organizations."""
     try:
-        user = http.find("/user") or {}
+        user = http.find("/user")
     except HttpError as error:
         if error.status == 403:
             return False
         raise
-    return str(user.get("login", "")).lower() == owner.lower()
+    return isinstance(user, dict) and str(user.get("login")).lower() == owner.lower()
 
 
 def _body(wanted: WantedRepository, place: str) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def _repository(found: Any) -> ForgeRepository:
         may_push = (found.get("permissions") or {}).get("push", True)
         read_only = "is archived" if found.get("archived") else "" if may_push else "may not be written with this token"
         return ForgeRepository(
-            full_name=found["full_name"],
-            https_url=found["clone_url"],
-            ssh_url=found["ssh_url"],
-            default_branch=found.get("default_branch") or "",
-            visibility=found.get("visibility") or ("private" if found.get("private") else "public"),
+            full_name=text_of(found, "full_name"),
+            https_url=text_of(found, "clone_url"),
+            ssh_url=text_of(found, "ssh_url"),
+            default_branch=text_of(found, "default_branch", needed=False),
+            visibility=text_of(found, "visibility", needed=False) or ("private" if found.get("private") else "public"),
             read_only=read_only,
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from reconciler.errors import ReconcilerError, TerminalError, WaitingError
 from reconciler.kinds.project.forges import ForgeRepository, WantedRepository
-from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained
+from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained, text_of
 from reconciler.transports.http_access import HttpError
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def _refusal(error: HttpError, what: str) -> ReconcilerError:
 def _repository(found: Any) -> ForgeRepository:
     try:
         return ForgeRepository(
-            full_name=found["path_with_namespace"],
-            https_url=found["http_url_to_repo"],
-            ssh_url=found["ssh_url_to_repo"],
-            default_branch=found.get("default_branch") or "",
-            visibility=found.get("visibility") or "private",
+            full_name=text_of(found, "path_with_namespace"),
+            https_url=text_of(found, "http_url_to_repo"),
+            ssh_url=text_of(found, "ssh_url_to_repo"),
+            default_branch=text_of(found, "default_branch", needed=False),
+            visibility=text_of(found, "visibility", needed=False) or "private",
             read_only=_read_only(found),
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reconciler.errors import ReconcilerError, TerminalError, TransientError
+from reconciler.transports.git_command import clean
 from reconciler.transports.http_access import HttpError
 
 
@@ -20,6 +22,14 @@ class Remedies:
     forge: str
     scope: str
     owner: str
+
+
+def text_of(found: Any, name: str, *, needed: bool = True) -> str:
+    """A text that a forge answers, printable. Raises KeyError or TypeError where it is needed and there is none."""
+    value = found[name] if needed else found.get(name)
+    if needed and not isinstance(value, str):
+        raise TypeError(f"{name} is no text")
+    return clean(value) if isinstance(value, str) else ""
 
 
 def explained(error: HttpError, what: str, remedies: Remedies) -> ReconcilerError:

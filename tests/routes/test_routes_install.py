@@ -181,6 +181,20 @@ def test_a_document_names_an_haproxy_of_the_settings(tmp_path: Path) -> None:
         gateway_of(known, "other")
     with pytest.raises(SpecError, match="under which host dev is reached"):
         gateway_of({}).host_of("dev", "")
+    assert edge.host_of("dev", "") == "dev.a.example"
+    for bad in (
+        "x\n  server evil 1.2.3.4:80",
+        "dev.example\n",
+        "a|b",
+        ".*",
+        "A.example",
+        "a..b",
+        "-a",
+        "a" * 64,
+        "a." * 130 + "a",
+    ):
+        with pytest.raises(SpecError, match="is no host name"):
+            edge.host_of("dev", bad)
 
 
 # -- a file that is written over

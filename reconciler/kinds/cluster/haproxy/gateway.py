@@ -6,6 +6,7 @@ most: whoever may write documents may not thereby run programs on this host.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from reconciler.model.duration import parse_duration
 
 FILE_MARK = "${file}"
 """Stands in the command that checks a file for the path of what is checked."""
+_LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST_HOST = 251
+"""One label and a dot come before it."""
 DEFAULT_FILE = "/etc/haproxy/haproxy.cfg"
 DEFAULT_SOCKET = "/run/haproxy-master.sock"
 
@@ -49,11 +54,14 @@ class Gateway:
     node_port: int
 
     def host_of(self, cluster: str, host: str) -> str:
-        """The host of a cluster, unless its spec gives one. Raises SpecError when nothing says where it lies."""
+        """The host of a cluster; host: what its spec gives, or "". Raises SpecError without one, and for what is none."""
         if not host and not self.base_domain:
-            where = "set route.host, or haproxy.baseDomain in the settings of kind Cluster"
+            where = "set route.host, or kinds.Cluster.haproxy.baseDomain in the settings"
             raise SpecError("NoHost", f"nothing says under which host {cluster} is reached: {where}")
-        return host or f"{cluster}.{self.base_domain}"
+        found = host or f"{cluster}.{self.base_domain}"
+        if len(found) > _LONGEST_HOST or not _HOST.fullmatch(found):  # it becomes a part of a line, and of a pattern
+            raise SpecError("BadHost", f"{found[:100]!r} is no host name of letters, digits, dashes and dots")
+        return found
 
 
 def gateway_of(settings: Mapping[str, Any], name: str = "") -> Gateway:

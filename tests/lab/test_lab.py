@@ -13,24 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab_nodes import ROOTED, VARIANTS, place_of
 
 from reconciler.errors import TerminalError
-from reconciler.lab import labs, plain, rooted
+from reconciler.lab import labs, plain
 from reconciler.lab.commands import missing
 from reconciler.lab.network import link_of
 from reconciler.lab.record import Lab
-from reconciler.model.secret import Secret
-from reconciler.transports.ssh import Ssh, SshPlace
-from reconciler.transports.ssh_trust import read_known_hosts
+from reconciler.transports.ssh import Ssh
 
-ROOTED = pytest.param(
-    "rooted",
-    marks=pytest.mark.skipif(
-        os.geteuid() != 0 or bool(missing(rooted.TOOLS)), reason="machines need root, systemd-container and iproute2"
-    ),
-)
-PLAIN = pytest.param("plain", marks=pytest.mark.skipif(bool(missing(plain.TOOLS)), reason="needs sshd and rsync"))
-VARIANTS = [ROOTED, PLAIN]
 MAKE = "import sys, pathlib; from reconciler.lab import labs; labs.up(pathlib.Path(sys.argv[1]), sys.argv[2])"
 RECONCILER = [sys.executable, "-m", "reconciler.cli.main"]
 
@@ -41,15 +32,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
     labs.down(tmp_path)
 
 
-def host(home: Path, lab: Lab, name: str) -> Ssh:
-    node, folder = lab.node(name), home / "lab"
-    identity = Secret((folder / "id").read_text(), "file:id")
-    known = read_known_hosts(folder / "known_hosts")
-    return Ssh(SshPlace(node.address, node.port, node.user, identity, known, connect_timeout=20))
-
-
 def said(home: Path, lab: Lab, name: str, command: str) -> str:
-    with host(home, lab, name) as one:
+    with Ssh(place_of(home, lab, name)) as one:
         done = one.run(command, timeout=30)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -130,9 +114,7 @@ def test_a_machine_can_be_cut_off_and_nothing_leads_out_of_the_lab(home: Path, v
 @pytest.mark.parametrize("variant", [ROOTED])
 def test_an_operator_may_use_sudo_and_a_node_holds_nothing_of_this_machine_s_secrets(home: Path, variant: str) -> None:
     lab = labs.up(home, variant)
-    identity = Secret((home / "lab/id").read_text(), "file:id")
-    place = SshPlace(lab.node("backup").address, 22, "operator", identity, read_known_hosts(home / "lab/known_hosts"))
-    with Ssh(place) as one:
+    with Ssh(place_of(home, lab, "backup", "operator")) as one:
         assert one.run("sudo -n id -u", timeout=30).stdout == "0\n"
     root = home / "lab/backup/root"
     assert "*" in (root / "etc/shadow").read_text()

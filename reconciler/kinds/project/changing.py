@@ -192,7 +192,7 @@ def _id_of(records: Records, context: Context) -> str:
 
 
 def _step_id(project_id: str, name: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(project_id), f"step/{name}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{project_id}/step/{name}"))
 
 
 def _start(began: float) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _unclaimed(records: Records, spec: ProjectSpec) -> Row | None:
 
 def _child(project_id: str, *names: str) -> str:
     """The id of a row below a project: the same whenever it is made."""
-    return str(uuid.uuid5(uuid.UUID(project_id), "/".join(names)))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, "/".join((project_id, *names))))
 
 
 def _environment_columns(spec: EnvironmentSpec, row: Row | None) -> dict[str, Any]:

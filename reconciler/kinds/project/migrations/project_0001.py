@@ -40,7 +40,11 @@ _KEYS = {
 def upgrade() -> None:
     connection = op.get_bind()
     inspector = sa.inspect(connection)
-    there = [name for name in takes_over if inspector.has_table(name)]
+    there = {
+        name: {column["name"] for column in inspector.get_columns(name)}
+        for name in takes_over
+        if inspector.has_table(name)
+    }
     for name in there:
         op.rename_table(name, _OLD.format(name))
     made = {name: op.create_table(name, *columns) for name, columns in _tables().items()}
@@ -48,10 +52,9 @@ def upgrade() -> None:
         return
     for name in takes_over:
         if name in there:
-            columns = {one["name"] for one in inspector.get_columns(name)}
-            connection.execute(sa.text(_copy(made[name], columns)))
+            connection.execute(sa.text(_copy(made[name], there[name])))
         if name == "projects":
-            _stand_in(connection, there)
+            _stand_in(connection, list(there))
     for name in reversed(there):
         op.drop_table(_OLD.format(name))
 

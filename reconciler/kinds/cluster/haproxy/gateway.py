@@ -54,7 +54,7 @@ class Gateway:
     node_port: int
 
     def host_of(self, cluster: str, host: str) -> str:
-        """The host of a cluster; host: what its spec gives, or "". Raises SpecError without one, and for what is none."""
+        """The host of a cluster; host: of its spec, or "". Raises SpecError without one, and for what is none."""
         if not host and not self.base_domain:
             where = "set route.host, or kinds.Cluster.haproxy.baseDomain in the settings"
             raise SpecError("NoHost", f"nothing says under which host {cluster} is reached: {where}")

@@ -13,10 +13,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.errors import SpecError
+from reconciler.errors import ReconcilerError, SpecError
+from reconciler.kinds import discover
 from reconciler.kinds.project.templates import Facts, Overlay, locate, render
 from reconciler.kinds.project.templates.folders import MAX_FILE_BYTES, MAX_FILES
 from reconciler.kinds.project.templates.quoting import quoted
+from reconciler.loading.loader import Loader, LoadOptions
+from reconciler.loading.sources import DirectorySource
 
 OVERLAYS = [Overlay("staging", "staging", "./k8s/overlays/staging")]
 TEXT = {"variables": {"text": {"type": ["string", "array", "boolean"], "description": "Anything.", "default": ""}}}
@@ -198,3 +201,56 @@ def test_an_environments_path_stays_in_the_repository(path: str, tmp_path: Path)
     folder = template(tmp_path / "t", {"overlay/a.yaml": "a: 1\n"})
     with pytest.raises(SpecError, match="is no folder of a repository"):
         render(folder, {}, [Overlay("staging", "staging", path)], Facts("shop"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("repository.url", "ext::sh -c 'touch /tmp/pwned'"),
+        ("repository.url", "--upload-pack=touch"),
+        ("repository.url", "https://user:token@git.example/a.git"),
+        ("repository.url", "https://git.example/a.git\nb"),
+        ("repository.branch", "--upload-pack=touch"),
+        ("repository.branch", "main;id"),
+        ("repository.branch", "$(id)"),
+        ("repository.name", "../../etc"),
+        ("repository.apiUrl", "file:///etc/passwd"),
+        ("slug", "a/../b"),
+        ("slug", "{{ 7 * 7 }}"),
+        ("namespace", "kube-system;id"),
+        ("namespace", "${HOME}"),
+        ("template.name", "../web-app"),
+        ("environments[0].path", "../../etc"),
+        ("environments[0].path", "a/../../b"),
+        ("environments[0].path", "/etc"),
+        ("environments[0].slug", "-a"),
+        ("environments[0].host", "a.example\nb"),
+        ("flux.url", "ssh://-oProxyCommand=touch/x y"),
+        ("flux.interval", "1m; id"),
+    ],
+)
+def test_shell_text_options_and_paths_in_a_projects_fields_are_refused(field: str, value: str, tmp_path: Path) -> None:
+    spec: dict[str, Any] = {
+        "cluster": "dev",
+        "repository": {"provider": "github", "name": "acme/shop"},
+        "template": {"name": "web-app"},
+        "environments": [{"type": "staging"}],
+        "flux": {},
+    }
+    where, _, last = field.replace("[0]", ".0").rpartition(".")
+    place: Any = spec
+    for part in filter(None, where.split(".")):
+        place = place[int(part)] if part.isdigit() else place[part]
+    place[last] = value
+    document = {"apiVersion": "reconciler.dev/v1", "kind": "Project", "metadata": {"name": "shop"}, "spec": spec}
+    cluster = {"apiVersion": "reconciler.dev/v1", "kind": "Cluster", "metadata": {"name": "dev"}, "spec": {}}
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump_all([document, cluster]))
+    kinds = discover()
+    loaded = Loader(DirectorySource(tmp_path), kinds, LoadOptions(digest_key=b"test")).load()
+    said = [str(problem) for problem in loaded.problems]
+    for resource in (one for one in loaded.resources if one.ref.kind == "Project"):
+        with pytest.raises(ReconcilerError) as caught:
+            kinds["Project"].normalize(resource)
+        said.append(caught.value.message)
+    assert said
+    assert last in said[0]

@@ -9,7 +9,8 @@
 
 Starting is asked for as often as it takes to be sure: a second runner finds `running/` and ends. Under systemd the
 runner is a unit of its own, so that it belongs to no login; elsewhere it leads a session of its own. The deadline is
-kept on the host, by `timeout`. What the script leaves behind (a daemon that it started) goes on.
+kept on the host, by `timeout`. What the script leaves behind (a daemon that it started) goes on; for what that may say
+nobody waits longer than half a second.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ echo $$ "$(cut -d ' ' -f 22 /proc/$$/stat)" >"$mine/pid"
 mv -T "$mine" "$at/running" 2>/dev/null || { rm -rf "$mine"; exit 0; }
 mkfifo -m 600 "$at/out"
 { head -c %(kept)d; cat >/dev/null; } <"$at/out" >"$at/log" 2>/dev/null &
+reader=$!
 timeout -k 5 "$1" /bin/sh "$at/script" >"$at/out" 2>&1 </dev/null
 echo $? >"$at/status.new"
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 $reader 2>/dev/null || break; sleep 0.05; done
 sync "$at/status.new" 2>/dev/null
 mv "$at/status.new" "$at/status"
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -70,8 +71,9 @@ class ApplicationSetKind:
         return looking.look_at(resources, context)
 
     def steps(self, change: Change) -> Sequence[Step]:
-        """One step for one object."""
-        return _STEPS.get(change.action, ())
+        """One step for one object. With which elements, a plan that changes clusters too cannot promise."""
+        found = _STEPS.get(change.action, ())
+        return [replace(step, preview="conditional") for step in found] if change.conditional else found
 
     def seen(self, records: Records, resource: Resource, observation: Observation) -> None:
         """Keep where it was seen, and with which elements."""

@@ -101,7 +101,7 @@ def test_a_repository_is_made_filled_and_deployed_and_the_token_is_nowhere(lab: 
     asked = len(forge.seen)
     printed += lab.ok("apply", folder, "--yes")
     assert len(forge.written) == 1
-    assert len(forge.seen) == asked, "a look asks only git"
+    assert len(forge.seen) == asked, "a look does not ask the forge"
     assert len(repository.git("rev-list", "main").split()) == 1
     everything = printed.encode() + kept_by(lab)
     assert [shape for shape in SHAPES if shape in everything] == []

@@ -326,15 +326,15 @@ def test_a_server_that_keeps_its_branch_says_so(repository: Repository, remote: 
 # -- the working copy
 
 
-def test_one_at_a_time_works_in_a_home(repository: Repository, tmp_path: Path) -> None:
+def test_one_at_a_time_works_in_a_home(repository: Repository, remote: GitRemote, tmp_path: Path) -> None:
     repository.commit({"a": "1"})
-    remote = remote_of(repository, tmp_path, timeout=0.3)
+    impatient = remote_of(repository, tmp_path, timeout=0.3)
     assert remote.paths("main") == {"a"}
     (lock,) = (tmp_path / "home").glob("remotes/*/lock")
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert remote.heads(), "who only asks waits for nobody"
-        raised("RemoteBusy", lambda: remote.paths("main"), TransientError)
+        raised("RemoteBusy", lambda: impatient.paths("main"), TransientError)
     assert remote.paths("main") == {"a"}
 
 

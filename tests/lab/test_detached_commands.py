@@ -17,7 +17,7 @@ from reconciler.lab import labs
 from reconciler.lab.network import link_of
 from reconciler.lab.record import Lab
 from reconciler.transports.ssh import Ssh
-from reconciler.transports.ssh_detached import BASE_OF_ROOT, DetachedCommands
+from reconciler.transports.ssh_detached import BASE_OF_ROOT, DetachedCommands, Found
 
 
 @dataclass
@@ -32,6 +32,20 @@ class Host:
 
     def said(self, command: str) -> str:
         return self.ssh.run(command, timeout=30).stdout.strip()
+
+
+def until(path: str) -> str:
+    """A script that waits for a file."""
+    return f"while ! test -e {path}; do sleep 0.05; done"
+
+
+def runs(host: Host, name: str) -> Found:
+    """Wait until a command that was started does run."""
+    give_up = time.monotonic() + 20
+    while (found := host.commands.ask(name)).standing == "never" and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert found.standing == "running"
+    return found
 
 
 @pytest.fixture(scope="module", params=[ROOTED, PLAIN])
@@ -79,9 +93,11 @@ def test_however_often_it_is_started_it_runs_once(host: Host) -> None:
 
 
 def test_it_goes_on_when_its_connection_is_gone(host: Host) -> None:
-    host.commands.start("test-gone", f"sleep 1; echo done > {host.folder}/count", timeout=20)
+    go = f"{host.folder}/count-go"
+    host.commands.start("test-gone", f"{until(go)}; echo done > {host.folder}/count", timeout=60)
     host.ssh.close()
-    assert host.commands.ask("test-gone").standing == "running"
+    runs(host, "test-gone")
+    host.said(f"touch {go}")
     assert host.commands.wait("test-gone", timeout=20).status == 0
     assert host.said(f"cat {host.folder}/count") == "done"
 
@@ -92,7 +108,7 @@ def test_past_its_deadline_the_host_ends_it(host: Host) -> None:
 
 
 def test_who_waits_no_longer_leaves_it_running(host: Host) -> None:
-    host.commands.start("test-long", "sleep 600", timeout=3)
+    host.commands.start("test-long", "sleep 600", timeout=30)
     with pytest.raises(DeadlineError):
         host.commands.wait("test-long", timeout=0.3)
     stop = TransientError("ShuttingDown", "stopped")
@@ -103,7 +119,7 @@ def test_who_waits_no_longer_leaves_it_running(host: Host) -> None:
     with pytest.raises(TransientError) as caught:
         host.commands.wait("test-long", timeout=20, sleep=sleep)
     assert caught.value is stop
-    assert host.commands.ask("test-long").standing == "running"
+    runs(host, "test-long")
 
 
 def test_what_it_says_without_end_is_bounded_and_does_not_stop_it(host: Host) -> None:
@@ -121,10 +137,12 @@ def test_what_it_leaves_behind_goes_on_and_holds_nothing_up(host: Host) -> None:
 
 
 def test_one_whose_runner_was_killed_still_runs_until_it_is_gone(host: Host) -> None:
-    host.commands.start("test-killed", f"sleep 2; echo late > {host.folder}/count", timeout=20)
-    time.sleep(0.3)
+    go = f"{host.folder}/count-go"
+    host.commands.start("test-killed", until(go), timeout=60)
+    runs(host, "test-killed")
     host.said(f"read pid start < {BASE_OF_ROOT}/test-killed/running/pid; kill -9 $pid")
-    assert host.commands.ask("test-killed").standing == "running"
+    runs(host, "test-killed")
+    host.said(f"touch {go}")
     assert host.commands.wait("test-killed", timeout=20).standing == "interrupted"
 
 
@@ -142,16 +160,16 @@ def test_a_name_that_is_none_reaches_no_host(host: Host, name: str) -> None:
 def test_a_reboot_interrupts_it_and_a_cut_cable_does_not(host: Host) -> None:
     if host.lab.variant != "rooted":
         pytest.skip("only machines reboot")
-    host.commands.start("test-cut", f"sleep 1.5; echo done > {host.folder}/count", timeout=20)
+    host.commands.start("test-cut", "sleep 1", timeout=20)
+    runs(host, "test-cut")
     link = link_of(host.lab, "master")
     subprocess.run(["ip", "link", "set", link, "down"], check=True)
-    time.sleep(2)
+    time.sleep(1.5)
     subprocess.run(["ip", "link", "set", link, "up"], check=True)
     host.ssh.close()
     assert host.commands.wait("test-cut", timeout=20).status == 0
     host.commands.start("test-boot", "sleep 600", timeout=600)
-    before = host.commands.ask("test-boot")
-    assert before.standing == "running"
+    before = runs(host, "test-boot")
     host.said("systemd-run --quiet --on-active=0.2 --timer-property=AccuracySec=10ms systemctl reboot")
     node, give_up = host.lab.node("master"), time.monotonic() + 60
     while labs.answers(node) and time.monotonic() < give_up:

@@ -151,9 +151,16 @@ def test_deleting_waits_for_the_branch(lab: BranchLab) -> None:
     assert row["actual_state"] == "failed"
     assert "the archive is closed" in row["reconcile_error"]
     assert "the archive is closed" in lab.rows("SELECT error FROM cluster_attachments")[0]["error"]
-    (lab.repository.path / "hooks" / "pre-receive").unlink()
+
+    # a repository that is gone for good is left to others, and then it holds up nothing
+    lab.repository.path.rename(lab.root / "elsewhere")
+    left = {"ignore": ["spec.git"]}
+    lab.write("dev.yaml", lab.cluster("dev", left))
     lab.apply()
-    assert (lab.heads(), lab.row("dev"), lab.made(), lab.attached()) == ({}, None, {}, {})
+    assert (lab.state("dev"), lab.plan()) == ("running", {})
+    lab.write("dev.yaml", lab.cluster("dev", {"state": "absent", **left}))
+    lab.apply()
+    assert (lab.row("dev"), lab.made(), set(lab.attached())) == (None, {}, {"dev"})
 
 
 @pytest.mark.parametrize("state", ["cluster gone", pytest.param("cluster there", marks=pytest.mark.soak)])

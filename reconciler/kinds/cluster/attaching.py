@@ -17,6 +17,7 @@ from reconciler.kinds.cluster import made
 from reconciler.kinds.cluster.attachments import Attachment, attachments
 from reconciler.kinds.cluster.changing import NOT_A_FAILURE, StepFunction, failing_into_the_row, name_of
 from reconciler.model.plan import Change
+from reconciler.planning.diff import ROOT, is_ignored
 
 TOTAL = 100
 
@@ -42,11 +43,13 @@ def wanted_by(change: Change) -> set[str]:
 def to_be_removed(change: Change) -> Sequence[Step]:
     """The steps that remove, before a cluster is deleted, what is there of its attachments and will not be wanted.
 
-    What its spec wants may be there too, when the cluster itself is gone and nobody looked.
+    What its spec wants may be there too, when the cluster itself is gone and nobody looked. What `lifecycle.ignore`
+    leaves to others stays: so does a branch whose repository is gone for good.
     """
-    before = change.before or {}
+    before, ignore = change.before or {}, change.resource.lifecycle.ignore
     there = {field for field, one in attachments().items() if before.get(field) or _asked(one, change)}
-    return tuple(step for field, step in removing().items() if field in there - wanted_by(change))
+    ours = {field for field in there - wanted_by(change) if not is_ignored(f"{ROOT}.{field}", ignore)}
+    return tuple(step for field, step in removing().items() if field in ours)
 
 
 def made_with_it(change: Change) -> set[str]:

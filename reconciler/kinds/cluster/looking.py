@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, SpecError, TransientError, UnreachableError
 from reconciler.kind import Context
-from reconciler.kinds.cluster import made, reserving, rows
+from reconciler.kinds.cluster import reserving, rows
 from reconciler.kinds.cluster.kubeconfigs import compare_file
-from reconciler.kinds.cluster.looking_around import look_around
+from reconciler.kinds.cluster.looking_around import look_around, noted_around
 from reconciler.kinds.cluster.manifests import objects_of
 from reconciler.kinds.cluster.normal_form import normal_form
 from reconciler.kinds.cluster.providers import Container, Found, Provider, provider_named, wanted_nodes
@@ -69,7 +69,7 @@ def _left_over(resource: Resource, row: Mapping[str, Any] | None, context: Conte
     record wants. They have to go as well."""
     if resource.lifecycle.state != "absent":
         return None
-    attached = made.of_cluster(context.records, resource.ref.name)
+    attached = noted_around(resource, context)
     if row is not None and (attached or row["desired_by"] == "row"):
         return {"provider": row["provider"], "state": "gone", **attached}
     return {"state": "gone", **attached} if attached else None

@@ -18,6 +18,7 @@ from reconciler.kinds.cluster.providers import Found
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.digest import to_plain
 from reconciler.model.resource import Resource
+from reconciler.planning.diff import ROOT, is_ignored
 
 LEFT = "left"
 """Seen of an attachment that no spec asks for any more: nothing is there, but the note that we made it."""
@@ -43,12 +44,15 @@ class Around:
 def look_around(
     resource: Resource, row: Mapping[str, Any] | None, found: Found, context: Context, asks: bool
 ) -> Around:
-    """All attachments that the spec asks for or that were made. asks: whether the cluster itself can be asked now."""
+    """All attachments that the spec asks for or that were made, but for those that `lifecycle.ignore` leaves to others.
+
+    asks: whether the cluster itself can be asked now.
+    """
     around = Around()
-    noted = made.of_cluster(context.records, resource.ref.name)
+    noted = noted_around(resource, context)
     for name, attachment in attachments().items():
         wanted, own = _wanted(attachment, resource, context), noted.get(name)
-        if wanted is None and own is None:
+        if (wanted is None and own is None) or _is_left_to_others(name, resource):
             continue
         unlooked = wanted if wanted is not None else own
         if attachment.needs_cluster and not asks:
@@ -63,6 +67,16 @@ def look_around(
         else:
             around.state[name] = LEFT if seen is None and wanted is None else seen
     return around
+
+
+def noted_around(resource: Resource, context: Context) -> dict[str, made.Made]:
+    """What was made for it, as far as that is ours to look after."""
+    noted = made.of_cluster(context.records, resource.ref.name)
+    return {name: state for name, state in noted.items() if not _is_left_to_others(name, resource)}
+
+
+def _is_left_to_others(name: str, resource: Resource) -> bool:
+    return is_ignored(f"{ROOT}.{name}", resource.lifecycle.ignore)
 
 
 def _wanted(attachment: Attachment, resource: Resource, context: Context) -> Any:

@@ -158,7 +158,9 @@ def test_fields_of_another_manager_are_reported_and_taken_only_on_request(lab: P
     assert_done(shop)
 
 
-def test_names_at_the_limits_of_kubernetes_work_and_one_more_is_named(lab: ProjectLab) -> None:
+def test_row_3_09_names_at_the_limits_of_kubernetes_have_paths_that_were_pushed(
+    lab: ProjectLab, dev: LabCluster
+) -> None:
     environments = [
         {"type": "staging", "slug": "1e5", "host": f"{'h' * 63}.{'i' * 63}.example"},
         {"type": "testing", "slug": "e" * 54},
@@ -169,7 +171,37 @@ def test_names_at_the_limits_of_kubernetes_work_and_one_more_is_named(lab: Proje
     shop.apply()
     assert_done(shop)
     assert {row["name"].partition("-")[2] for row in shop.resources()} == {"repo", "1e5", "e" * 54, "production"}
+    for slug in ("1e5", "e" * 54, "production"):
+        path = dev.client.get(shop.kustomization_path(slug))["spec"]["path"]
+        assert shop.repository.git("ls-tree", "-d", "--name-only", "main", path.removeprefix("./"))
     for slug, words in (("e" * 55, "64 characters"), ("E", "lower-case")):
         shop.write(environments=[{"type": "testing", "slug": slug}])
         said = lab.run("plan", shop.folder).text
         assert [one for one in (words, "environments[0].slug") if one not in said] == [], said
+
+
+def test_a_template_of_ones_own_is_pushed_unless_it_leads_elsewhere(lab: ProjectLab, dev: LabCluster) -> None:
+    shop = lab.shop("own-template", template={"path": "mine"})
+    shop.repository.git("update-ref", "-d", "refs/heads/main")
+    template = {
+        "template.json": '{"description": "Mine.", "variables": {"text": {"type": "string", "description": "Any."}}}',
+        "overlay/kustomization.yaml.j2": "namespace: {{ environment.namespace }}\n# {{ variables.text }}\n",
+        "files/notes.txt": "{{ nothing is rendered here }}\n",
+    }
+    shop.spec["template"]["variables"] = {"text": "yes\n- $(id) {{ '{{' }} 7 * 7 }}"}
+    for name, text in template.items():
+        (shop.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.folder / "mine" / name).write_text(text)
+    (shop.folder / "mine" / "files" / "secret").symlink_to(lab.home / "config.yaml")
+    shop.apply(code=None)
+    said = shown(shop)
+    assert (said["ready"], said["reason"]) == ("False", "InvalidTemplate")
+    assert "files/secret is a link" in said["message"]
+    assert (shop.repository.head(), dev.gate.writes(), shop.resources()) == ("", [], [])
+    (shop.folder / "mine" / "files" / "secret").unlink()
+    shop.spec["description"] = "whose generation is another"
+    shop.apply()
+    assert_done(shop)
+    overlay = shop.repository.git("show", "main:k8s/overlays/staging/kustomization.yaml")
+    assert overlay == f'namespace: "{shop.namespace}"\n# "yes\\n- $(id) {{{{ 7 * 7 }}}}"'
+    assert shop.repository.git("show", "main:notes.txt") == "{{ nothing is rendered here }}"

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+from reconciler.kinds.application_set.harness import NAMESPACE
 from reconciler.transports.kube import KubeTransport
 from tests.argocd.argo_lab import DEVOPS, ArgoLab, application_set
 from tests.clusters.sandbox_lab import cluster
@@ -165,3 +166,13 @@ def test_a_secret_of_somebody_else_for_another_cluster_is_not_touched(lab: ArgoL
     lab.apply()
     assert "five" in lab.names("five")
     assert "five" in registered(lab)
+
+
+def test_a_registration_waits_for_the_management_cluster_of_the_same_apply(other: ArgoLab) -> None:
+    """Nothing says that one needs the other; with nobody to register it with, a cluster is not called running."""
+    other.write("all.yaml", cluster("zeta", argocd={}))
+    assert "no cluster with role management is recorded" in other.apply(code=1)
+    assert other.state("zeta") == "failed"
+    other.write("all.yaml", cluster(DEVOPS, role="management", manifests=[NAMESPACE]), cluster("zeta", argocd={}))
+    other.apply()
+    assert (other.state("zeta"), registered(other), other.plan()) == ("running", ["zeta"], {})

@@ -126,15 +126,15 @@ def settle_environments(records: Records, spec: ProjectSpec, project_id: str, no
         elif row["name"] != names[row["slug"] or row["type"]]:  # two may have changed their names with each other
             records.put(ENVIRONMENTS, {"id": row["id"]}, {"name": row["id"]})
     for sequence, one in enumerate(spec.environments, 1):
-        row = by_slug.get(one.slug)
-        columns = _environment_columns(one, row)
+        before = by_slug.get(one.slug)
+        columns = _environment_columns(one, before)
         values = {**columns, "namespace": with_id(one.namespace, project_id), "sequence": sequence}
-        if row is None:
+        if before is None:
             row_id = _child(project_id, "environment", one.slug)
             fresh = {"project_id": project_id, "created_at": now, "updated_at": now}
             records.put(ENVIRONMENTS, {"id": row_id}, {**fresh, **values})
-        elif any(row[name] != value for name, value in values.items()):
-            records.put(ENVIRONMENTS, {"id": row["id"]}, {**values, "updated_at": now})
+        elif any(before[name] != value for name, value in values.items()):
+            records.put(ENVIRONMENTS, {"id": before["id"]}, {**values, "updated_at": now})
 
 
 def settle_resources(records: Records, project_id: str, made: Sequence[tuple[Place, Row]], now: float) -> list[str]:

@@ -104,8 +104,6 @@ def _locked(descriptor: int) -> bool:
 
 def _is_answer(error: Exception) -> bool:
     """Whether an error came from the remote or from our own rules, not from a git that failed or was ended."""
-    if isinstance(error, GitError):
-        return error.reason != "GitFailed"
-    if isinstance(error, UnreachableError):
-        return error.reason != "GitDeadline"
+    if isinstance(error, (GitError, UnreachableError)):
+        return error.reason not in ("GitFailed", "GitDeadline")
     return isinstance(error, (SpecError, TransientError, TerminalError))

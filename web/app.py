@@ -16,7 +16,8 @@ from web.admission import Admission
 from web.answers import WRITER, error_body, status_of
 from web.collection import Collection
 from web.collection_api import blueprint_of
-from web.reading import EXTENSION
+from web.reading import EXTENSION, RECORDS
+from web.recorded import shown_records
 from web.security import HEADERS, MISDIRECTED
 from web.settings import PageSettings
 from web.writing import Writer
@@ -63,6 +64,7 @@ def _let_write(app: Flask, writer: Writer, admission: Admission) -> None:
     from web import forms, older_api, openapi  # noqa: PLC0415 - the kinds and the loader, only for who writes
 
     app.extensions[WRITER] = writer
+    app.extensions[RECORDS] = shown_records(writer)
     app.extensions[forms.ADMISSION] = admission
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.register_blueprint(forms.blueprint)

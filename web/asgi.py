@@ -19,6 +19,7 @@ from reconciler.store.database import Database
 from web.admission import Admission
 from web.app import create_flask_app
 from web.live import Live
+from web.recorded import shown_records
 from web.security import Guard
 from web.settings import PageSettings
 from web.writing import Writer
@@ -35,7 +36,7 @@ def create_asgi_app(
     `app.state.live` holds the open streams: `server.serve` ends them when it stops.
     """
     chosen = settings or PageSettings()
-    live = Live(database, chosen)
+    live = Live(database, chosen, shown_records(writing[0]) if writing is not None else ())
     # Any: a2wsgi describes environ and scope more narrowly than Flask and Starlette do
     pages: Any = create_flask_app(database, chosen, writing)
     flask: Any = WSGIMiddleware(pages, workers=chosen.workers)

@@ -1,7 +1,8 @@
 """The fields of a form out of a kind's own schema, and the document out of what was filled in. Pure; used by `forms`.
 
 Scalars of `spec`, also those of its mappings, become fields; lists and free mappings are left to files and the API.
-Files of this host cannot be named, so their fields are left out.
+A secret is named by the environment variable that holds it. Files of this host cannot be named, so their fields are
+left out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Field:
     path: Path
     label: str
     hint: str
-    form: Literal["text", "number", "choice"]
+    form: Literal["text", "number", "choice", "secret"]
     choices: tuple[str, ...] = ()
     default: str = ""
     required: bool = False
@@ -51,29 +52,42 @@ class Group:
 
 def groups_of(spec: Mapping[str, Any]) -> tuple[Group, ...]:
     """The form for a kind. spec: its schema."""
-    own: list[Field] = []
-    nested: list[Group] = []
-    required = spec.get("required", ())
-    for name, described in spec.get("properties", {}).items():
-        if _is_scalar(described):
-            own.append(_field(("spec", name), described, is_required=name in required))
-        elif _is_flat(described):
-            members = described["properties"].items()
-            fields = [_field(("spec", name, inner), one) for inner, one in members if _is_scalar(one)]
-            nested.append(Group(words(name), described.get("description", ""), tuple(fields)))
+    own, *nested = _groups(("spec",), spec, is_required=True)
     name_field = _field(("metadata", "name"), METADATA_SCHEMA["properties"]["name"], is_required=True)
     life = LIFECYCLE_SCHEMA["properties"]
     cycle = tuple(_field(("lifecycle", name), life[name]) for name in ("approval", "deletion"))
     return (
-        Group("", "", (replace(name_field, longest=63), *own)),
+        Group("", "", (replace(name_field, longest=63), *own.fields)),
         *nested,
         Group("Life cycle", LIFECYCLE_SCHEMA["description"], cycle),
     )
 
 
 def left_out(spec: Mapping[str, Any]) -> list[str]:
-    """The fields of `spec` that no form can fill in."""
-    return [name for name, one in spec.get("properties", {}).items() if not (_is_scalar(one) or _is_flat(one))]
+    """The fields of `spec`, dotted, that no form can fill in."""
+    return list(_left_out((), spec))
+
+
+def _groups(path: Path, described: Mapping[str, Any], *, is_required: bool = False) -> Iterator[Group]:
+    """The fields of a mapping, then those of the mappings in it. is_required: whether it has to be there at all."""
+    required = described.get("required", ()) if is_required else ()
+    members = described.get("properties", {})
+    fields = [
+        _field((*path, name), one, is_required=name in required) for name, one in members.items() if _is_field(one)
+    ]
+    title = ": ".join([words(path[1]), *path[2:]]) if len(path) > 1 else ""
+    yield Group(title, described.get("description", ""), tuple(fields))
+    for name, one in members.items():
+        if _is_flat(one):
+            yield from _groups((*path, name), one, is_required=name in required)
+
+
+def _left_out(path: Path, described: Mapping[str, Any]) -> Iterator[str]:
+    for name, one in described.get("properties", {}).items():
+        if _is_flat(one):
+            yield from _left_out((*path, name), one)
+        elif not _is_field(one):
+            yield ".".join((*path, name))
 
 
 def document_of(groups: Sequence[Group], filled: Mapping[str, str], kind: str) -> dict[str, Any]:
@@ -116,6 +130,8 @@ def _blamed(groups: Sequence[Group], finding: Finding) -> Path:
     """The field that a finding is about: a missing one is reported at its parent."""
     path = tuple(str(part) for part in finding.path)
     for field in _fields(groups):
+        if field.form == "secret" and path[: len(field.path)] == field.path:
+            return field.path
         if field.path == path or (field.path[:-1] == path and f'"{field.path[-1]}" is missing' in finding.message):
             return field.path
     return path
@@ -126,10 +142,11 @@ def _fields(groups: Sequence[Group]) -> Iterator[Field]:
         yield from group.fields
 
 
-def _is_scalar(described: Any) -> bool:
-    if not isinstance(described, Mapping) or "x-file" in described or "x-secret" in described:
+def _is_field(described: Any) -> bool:
+    """Whether one line can fill it in."""
+    if not isinstance(described, Mapping) or "x-file" in described:
         return False
-    return "enum" in described or described.get("type") in _SCALARS
+    return "enum" in described or str(described.get("type")) in _SCALARS
 
 
 def _is_flat(described: Any) -> bool:
@@ -137,19 +154,21 @@ def _is_flat(described: Any) -> bool:
     if not isinstance(described, Mapping) or described.get("type") != "object":
         return False
     members = described.get("properties", {})
-    return any(map(_is_scalar, members.values())) and all(
-        _is_scalar(members.get(name)) for name in described.get("required", ())
+    return any(map(_is_field, members.values())) and all(
+        _is_field(members.get(name)) for name in described.get("required", ())
     )
 
 
 def _field(path: Path, described: Mapping[str, Any], *, is_required: bool = False) -> Field:
-    form: Any = "choice" if "enum" in described else _SCALARS[described["type"]]
+    is_secret = bool(described.get("x-secret"))
+    form: Any = "secret" if is_secret else "choice" if "enum" in described else _SCALARS[described["type"]]
     choices = described.get("enum") or (["true", "false"] if described.get("type") == "boolean" else [])
     default = described.get("default", "")
+    hint = described.get("description", "")
     return Field(
         path=path,
-        label=words(path[-1]),
-        hint=described.get("description", ""),
+        label=f"{words(path[-1])}: environment variable" if is_secret else words(path[-1]),
+        hint=f"{hint} Named by the variable of the daemon that holds it." if is_secret else hint,
         form=form,
         choices=tuple(map(str, choices)),
         default=str(default).lower() if isinstance(default, bool) else str(default),
@@ -160,6 +179,8 @@ def _field(path: Path, described: Mapping[str, Any], *, is_required: bool = Fals
 
 def _value(field: Field, text: str) -> Any:
     """What a text means; one that does not fit is left as it is, and the schema says what is wrong."""
+    if field.form == "secret":
+        return {"fromEnv": text}
     if field.form == "choice" and set(field.choices) == {"true", "false"}:
         return {"true": True, "false": False}.get(text, text)
     if field.form == "number":

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from sqlalchemy import Table
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -73,10 +74,14 @@ class Viewer:
 
 
 class Live:
-    """All viewers and the one tail. Everything but `watching` belongs to the event loop's thread."""
+    """All viewers and the one tail. Everything but `watching` belongs to the event loop's thread.
 
-    def __init__(self, database: Database, settings: PageSettings) -> None:
+    records: tables of kinds that pages are made of as well.
+    """
+
+    def __init__(self, database: Database, settings: PageSettings, records: Sequence[Table] = ()) -> None:
         self._database = database
+        self._records = records
         self._settings = settings
         self._viewers: set[Viewer] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="page-tail")
@@ -190,7 +195,7 @@ class Live:
         loop = asyncio.get_running_loop()
         tail: views.Tail | None = None
         try:
-            tail = await loop.run_in_executor(self._thread, views.Tail, self._database)
+            tail = await loop.run_in_executor(self._thread, views.Tail, self._database, self._records)
             while self._viewers:
                 cursor = await loop.run_in_executor(self._thread, tail.poll)
                 if cursor is not None:

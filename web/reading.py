@@ -15,6 +15,8 @@ from reconciler.store import views
 from reconciler.store.database import Database
 
 EXTENSION = "reconciler"
+RECORDS = "reconciler-records"
+"""The tables of kinds that pages are made of as well."""
 
 
 @contextmanager
@@ -37,7 +39,7 @@ class Frame:
     def of(cls, connection: Connection) -> Frame:
         """As seen by this connection."""
         database = cast(Database, current_app.extensions[EXTENSION])
-        token = views.read_cursor(connection).token
+        token = views.read_cursor(connection, current_app.extensions.get(RECORDS, ())).token
         return cls(database.now(connection), token, views.daemon_view(connection))
 
 

@@ -42,6 +42,12 @@ def facts_of(connection: Connection, kind: str) -> Mapping[str, Mapping[str, Any
     return teller.facts(KindRecords(database, known.tables.get(kind, {}), None, connection))
 
 
+def shown_records(writer: Writer) -> tuple[Table, ...]:
+    """The tables out of which facts are made and that say when they changed: a page is old once one of them has."""
+    tables = (table for own in writer.runtime.tables.values() for table in own.values())
+    return tuple(table for table in tables if "updated_at" in table.c)
+
+
 def _known() -> _Known:
     """The kinds of the daemon that serves this, or those that come with the program where nothing is written."""
     found = current_app.extensions.get(_KNOWN)

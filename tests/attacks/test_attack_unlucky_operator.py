@@ -20,13 +20,13 @@ from stage import Stage
 
 @pytest.fixture
 def small_home(stage: Stage) -> Iterator[Stage]:
-    """A home on a file system of 4 MB."""
+    """A home on a file system of 8 MB."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small file system")
     shutil.rmtree(stage.home)
     stage.home.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", stage.home], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", stage.home], check=False, capture_output=True
     )
     if mounted.returncode:
         pytest.skip("mounting is not allowed here")

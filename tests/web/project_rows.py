@@ -52,7 +52,8 @@ def say(database: Database, environment: str, status: str, reason: str, message:
     """Flux says something else of an environment."""
     chosen = update(gitops_resources).where(gitops_resources.c.name == f"0d3f1a2b-{environment}")
     with database.write() as connection:
-        connection.execute(chosen.values(status=status, status_reason=reason, status_message=message))
+        told = {"status": status, "status_reason": reason, "status_message": message}
+        connection.execute(chosen.values(**told, updated_at=database.now(connection)))
 
 
 def _steps(done: int, error: str) -> list[dict[str, Any]]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from filled_store import HOSTILE, Filling
 from flask.testing import FlaskClient
 from project_rows import ENVIRONMENTS, ID, MESSAGE, NAMESPACE, STEPS, put_project, say
+
+from web.admission import Admission
+from web.server import Served
+from web.writing import Writer
+
+Start = Callable[..., Served]
 
 SPEC = {"cluster": "dev", "repository": {"provider": "github", "name": "acme/shop"}}
 
@@ -76,6 +84,25 @@ def test_what_clusters_say_is_markup_nowhere(shop: Filling, client: FlaskClient)
     text = page(client)
     assert "<script>window" not in text
     assert "&lt;script&gt;window" in text
+
+
+def test_what_flux_says_anew_renews_the_page(shop: Filling, writing: tuple[Writer, Admission], start: Start) -> None:
+    """Also where nothing else changes: Flux applied another commit, and all is as ready as it was."""
+    put_project(shop.database)
+    served = start(writing)
+    with httpx.Client(base_url=served.url) as asking, asking.stream("GET", "/events", timeout=30) as stream:
+        told = (line for line in stream.iter_lines() if line.startswith("event:"))
+        assert next(told) == "event: hello"
+        before = token(asking)
+        say(shop.database, "development", "ready", "ReconciliationSucceeded", "Applied revision: main@sha1:77777777")
+        assert next(told) == "event: change"
+        assert token(asking) != before
+        assert "main@sha1:77777777" in asking.get("/resources/Project/shop").text
+
+
+def token(asking: httpx.Client) -> str:
+    """What the page carries to know whether it is old."""
+    return asking.get("/resources/Project/shop").text.partition('data-token="')[2].partition('"')[0]
 
 
 def test_what_is_recorded_of_other_kinds_is_shown_as_it_is(filling: Filling, client: FlaskClient) -> None:

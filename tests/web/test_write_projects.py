@@ -137,6 +137,33 @@ def test_a_project_names_its_cluster_where_there_are_several(filling: Filling, w
     assert ask(writable, "POST", "/api/v2/projects", {"name": "shop", "cluster": "uat", "repository": GITHUB})[0] == 202
 
 
+def test_the_form_of_the_page_creates_and_deletes_a_project(
+    writable: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials are named by a variable of the environment; what is wrong stands beside its field."""
+    monkeypatch.setenv("RECONCILER_SECRET_GIT", "s3cret")
+    assert writable.post("/sign-in", data={"token": TOKEN}).status_code == 303
+    empty = writable.get("/new?kind=Project").get_data(as_text=True)
+    form_token = empty.partition('name="form_token" value="')[2].partition('"')[0]
+    filled = {"form_token": form_token, "kind": "Project", "metadata.name": "shop", "spec.cluster": "dev"}
+    wrong = writable.post("/new", data={**filled, "spec.repository.provider": "github"})
+    assert wrong.status_code == 422
+    filled |= {"spec.repository.provider": "github", "spec.repository.name": "acme/shop"}
+    refused = writable.post("/new", data={**filled, "spec.repository.auth.token": "HOME"})
+    assert refused.status_code == 422
+    beside = refused.get_data(as_text=True).partition('name="spec.repository.auth.token"')[2].partition("</div>")[0]
+    assert 'class="error"' in beside
+    done = writable.post("/new", data={**filled, "spec.repository.auth.token": "RECONCILER_SECRET_GIT"})
+    assert (done.status_code, done.headers["Location"]) == (303, "/tasks/1")
+    auth = stored(database, "Project", "shop")["spec"]["repository"]["auth"]
+    assert list(auth["token"]) == ["secret"]
+    asked = writable.get("/resources/Project/shop/delete").get_data(as_text=True)
+    assert "shop" in asked
+    gone = writable.post("/resources/Project/shop/delete", data={"form_token": form_token, "name": "shop"})
+    assert gone.status_code == 303
+    assert ask(writable, "GET", "/api/v2/projects/shop")[1]["desiredState"] == "absent"
+
+
 @pytest.mark.parametrize("plural", ["projects", "applicationsets"])
 def test_the_same_guards_as_for_clusters(writable: FlaskClient, plural: str) -> None:
     path = f"/api/v2/{plural}"

@@ -7,9 +7,10 @@ Cursor read. It leaves out what changes all the time and shows nothing: renewed 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
 from reconciler.errors import DatabaseError
@@ -34,10 +35,12 @@ class Cursor(NamedTuple):
 class Tail:
     """Watches one database from one thread at a time. `close()` gives its connection back.
 
-    Raises DatabaseError when the database does not answer; a new Tail may try again.
+    records: tables of kinds that count as well, each with a column `updated_at`. Raises DatabaseError when the database
+    does not answer; a new Tail may try again.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, records: Sequence[Table] = ()) -> None:
+        self._records = records
         try:
             self._connection = database.engine.connect()
         except DBAPIError as error:
@@ -51,7 +54,7 @@ class Tail:
         try:
             if not self._was_written():
                 return None
-            found = read_cursor(self._connection)
+            found = read_cursor(self._connection, self._records)
         except DBAPIError as error:
             raise DatabaseError("DatabaseError", str(error.orig)) from error
         finally:
@@ -73,8 +76,11 @@ class Tail:
         return moved
 
 
-def read_cursor(connection: Connection) -> Cursor:
-    """The cursor of the state that this connection sees. Maxima of keys, and one narrow look at every status."""
+def read_cursor(connection: Connection, records: Sequence[Table] = ()) -> Cursor:
+    """The cursor of the state that this connection sees. Maxima of keys, and one narrow look at every status.
+
+    records: tables of kinds that count as well, each with a column `updated_at`.
+    """
     newest = [_newest(table.c.id) for table in (events, runs, changes, steps, logs, problems)]
     ids = [connection.execute(chosen).scalar_one() for chosen in newest]
     open_steps = select(func.count(), func.sum(steps.c.progress), func.max(steps.c.note))
@@ -101,6 +107,7 @@ def read_cursor(connection: Connection) -> Cursor:
         select(statuses.c.ready, statuses.c.reason, func.count()).group_by(statuses.c.ready, statuses.c.reason),
         select(func.count()).select_from(approvals),
         select(sources.c.owner, sources.c.readable, sources.c.revision).order_by(sources.c.owner),
+        *(select(func.count(), func.max(table.c.updated_at)).select_from(table) for table in records),
     )
     seen = tuple(tuple(tuple(row) for row in connection.execute(chosen)) for chosen in looks)
     return Cursor(int(ids[0]), (tuple(ids), *seen))

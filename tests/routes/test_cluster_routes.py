@@ -84,13 +84,19 @@ def test_case_10_a_route_comes_changes_and_goes_with_its_cluster(
 def test_case_6_what_manages_the_others_is_never_routed(
     lab: SandboxLab, haproxy: HaproxyLab, behind: dict[str, int]
 ) -> None:
-    """Neither a management cluster, whatever it is called, nor one of that name, whatever its role."""
+    """Neither a management cluster, whatever it is called, nor one of that name, whatever its role; and no other that
+    does not want to be."""
     lab.configure(defaults={"Cluster": {"route": {}}})
     ports = {"httpPort": behind["dev"]}
-    lab.write("all.yaml", cluster("devops", ports=ports), cluster("hub", role="management", ports=ports))
+    lab.write(
+        "all.yaml",
+        cluster("devops", ports=ports),
+        cluster("hub", role="management", ports=ports),
+        cluster("alone", ports=ports, route={"enabled": False}),
+    )
     lab.apply()
-    assert "host_devops" not in haproxy.text
-    assert "host_hub" not in haproxy.text
+    for name in ("devops", "hub", "alone"):
+        assert f"host_{name}" not in haproxy.text
     assert haproxy.get(f"portainer.devops.{BASE_DOMAIN}") == whoami("portainer")
     assert lab.plan() == {}
 

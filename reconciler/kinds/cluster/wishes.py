@@ -58,6 +58,8 @@ def _spec(row: rows.Row) -> dict[str, Any]:
     spec |= {name: value for name, value in optional.items() if value}
     if ports := rows.wished_ports(row):
         spec["ports"] = ports
+    if row["haproxy_route"] == 0:
+        spec["route"] = {"enabled": False}
     return spec | ({"running": False} if row["desired_state"] == "stopped" else {})
 
 

@@ -39,16 +39,17 @@ class RouteAttachment:
 
     def wanted(self, resource: Resource) -> Any:
         """Its lines, its backend and what HAProxy runs with are current; host and HAProxy where the spec names them."""
-        asked = resource.spec.get(FIELD)
+        asked = resource.spec.get(FIELD, {"enabled": False})
         spec = ClusterSpec.of(resource)
-        if asked is None or spec.role == "management" or spec.name in NEVER_ROUTED:
+        if not asked.get("enabled", True) or spec.role == "management" or spec.name in NEVER_ROUTED:
             return None
         if not in_containers(provider_named(spec.provider)) and "httpPort" not in spec.ports:
             message = (
                 f"a route to a cluster of provider {spec.provider} leads to a port of this host: set ports.httpPort"
             )
             raise SpecError("NoPort", message)
-        return {"lines": CURRENT, "backend": CURRENT, "loaded": True, **asked}
+        named = {field: value for field, value in asked.items() if field != "enabled"}
+        return {"lines": CURRENT, "backend": CURRENT, "loaded": True, **named}
 
     def look(self, held: Held, context: Context) -> Any:
         """What the file says of it now, and whether HAProxy runs with that."""

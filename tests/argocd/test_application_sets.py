@@ -150,3 +150,18 @@ def test_without_the_one_management_cluster_it_says_what_is_missing(other: ArgoL
         other.write_sql(f"INSERT INTO clusters (name, provider, role) VALUES ('{name}', 'sandbox', 'management')")
     shown = other.run("plan", other.specs, "--limit", "ApplicationSet/lost").text
     assert "devops, ops all have role management: name one in spec.cluster" in shown
+
+
+def test_the_daemon_follows_clusters_and_puts_drift_right_at_once(lab: ArgoLab) -> None:
+    """No interval is waited for: it is five minutes."""
+    lab.write("set.yaml", application_set("daily", cluster=DEVOPS, **chosen("daily")))
+    daemon = lab.daemon()
+    lab.await_ready("ApplicationSet/daily")
+    assert lab.names("daily") == []
+    lab.write("daily.yaml", grouped("day", "daily"))
+    until(lambda: lab.names("daily") == ["day"], daemon.err)
+    lab.by_hand("daily", {"spec": {"goTemplate": False}})
+    until(lambda: (lab.live_set("daily") or {})["spec"]["goTemplate"], daemon.err)
+    lab.write("daily.yaml", grouped("day", "daily", ABSENT))
+    until(lambda: lab.names("daily") == [], daemon.err)
+    assert daemon.terminate() == 0

@@ -66,6 +66,23 @@ def test_case_14_four_sources_are_equal(lab: ArgoLab, repository: Repository) ->
     assert repository.git("log", "--format=%s", "feature").strip().count("\n") == 0, "one commit, as before"
 
 
+def test_case_21_a_push_that_fails_gives_no_element(lab: ArgoLab, repository: Repository) -> None:
+    follow(lab, repository)
+    hook = repository.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    lab.write("all.yaml", cluster("pushed"), application_set("case-21"))
+    lab.apply(code=3)
+    assert (dict(lab.steps("Cluster/pushed"))["git"], lab.state("pushed")) == ("failed", "failed")
+    assert "pushed" not in lab.names("case-21")
+    hook.unlink()
+    lab.apply()
+    assert "pushed" in lab.names("case-21")
+    lab.write("all.yaml", cluster("pushed", ABSENT), application_set("case-21"))
+    lab.apply()
+
+
 @needs_haproxy
 def test_row_0_30_branches_set_and_routes_are_made_of_the_database(
     lab: ArgoLab, repository: Repository, tmp_path: Path

@@ -128,7 +128,7 @@ def _present(
         )
     change = replace(blank, before=observation.state, after=after)
     if observation.pending is not None:
-        why = f"lives in {observation.pending}, which this plan makes"
+        why = f"lives in {observation.pending}, which this plan makes{_noted(observation)}"
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after), conditional=True)
         return moded(judgement, kind, change, record)
     if observation.state is None:
@@ -136,9 +136,13 @@ def _present(
         change = replace(change, action=Action.CREATE, why=why, diffs=fields(after))
     else:
         change = _differs(judgement, kind, change, diffs)
-    if observation.note:
-        change = replace(change, why=f"{change.why}; {observation.note}")
+    change = replace(change, why=f"{change.why}{_noted(observation)}")
     return moded(judgement, kind, change, record)
+
+
+def _noted(observation: Observation) -> str:
+    """What the look wants people to know, as the end of a sentence."""
+    return f"; {observation.note}" if observation.note else ""
 
 
 def moded(judgement: Judgement, kind: KindRules, change: Change, record: Record | None) -> Change:

@@ -12,6 +12,8 @@ import pytest
 from git_servers import SSHD, smart_http, ssh_server
 from project_lab import LabCluster, ProjectLab, Shop
 
+from tests.daemon.lab import document
+
 TOKEN = "this-is-the-token"
 HANG_UP = (0, dict[str, Any]())
 
@@ -193,6 +195,9 @@ def test_a_template_of_ones_own_is_pushed_unless_it_leads_elsewhere(lab: Project
         (shop.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
         (shop.folder / "mine" / name).write_text(text)
     (shop.folder / "mine" / "files" / "secret").symlink_to(lab.home / "config.yaml")
+    planned = shop.plan()
+    assert planned is not None
+    assert "files/secret is a link" in planned["why"], "a plan says so already"
     shop.apply(code=None)
     said = shown(shop)
     assert (said["ready"], said["reason"]) == ("False", "InvalidTemplate")
@@ -205,3 +210,13 @@ def test_a_template_of_ones_own_is_pushed_unless_it_leads_elsewhere(lab: Project
     overlay = shop.repository.git("show", "main:k8s/overlays/staging/kustomization.yaml")
     assert overlay == f'namespace: "{shop.namespace}"\n# "yes\\n- $(id) {{{{ 7 * 7 }}}}"'
     assert shop.repository.git("show", "main:notes.txt") == "{{ nothing is rendered here }}"
+
+
+def test_a_plan_names_variables_that_a_template_does_not_take(lab: ProjectLab) -> None:
+    shop = lab.shop("variables", cluster="planned", template={"name": "web-app", "variables": {"port": "80"}})
+    shop.write()
+    (shop.folder / "cluster.yaml").write_text(document("Cluster", "planned", {"provider": "sandbox"}))
+    planned = shop.plan()
+    assert planned is not None
+    assert "lives in Cluster/planned" in planned["why"]
+    assert "spec.template: template web-app: port: '80' is not of type 'integer'" in planned["why"]

@@ -27,6 +27,7 @@ from reconciler.kinds.project.objects import (
 )
 from reconciler.kinds.project.seeing import Live, Seen, fetch, is_leaving
 from reconciler.kinds.project.spec import EnvironmentSpec, ProjectSpec, with_id
+from reconciler.kinds.project.templating import foreseen
 from reconciler.model.digest import to_plain
 from reconciler.model.kstatus import health_of
 from reconciler.model.observation import Observation
@@ -120,9 +121,9 @@ def _observation(
     ref, now = subject.resource.ref, context.now()
     pending = _pending(subject, clusters)
     if pending is not None:
-        return Observation(ref, pending=pending, observed_at=now)
+        return Observation(ref, pending=pending, note=_foreseen(subject, context), observed_at=now)
     if subject.recorded is None:
-        return Observation(ref, state=None, observed_at=now)
+        return Observation(ref, state=None, note=_foreseen(subject, context), observed_at=now)
     seen: dict[str, Seen] = {}
     for cluster in subject.clusters:
         answer = found.get(cluster)
@@ -136,6 +137,12 @@ def _observation(
     return Observation(
         ref, state=look.state(), unhealthy=look.trouble(), note=look.note(), facts=look.facts(), observed_at=now
     )
+
+
+def _foreseen(subject: Subject, context: Context) -> str:
+    """What a plan of a new project says beforehand."""
+    is_wanted = subject.recorded is None and subject.resource.lifecycle.state == "present"
+    return foreseen(subject.spec, context.settings) if is_wanted else ""
 
 
 class Look:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.errors import SpecError
 from reconciler.kinds.project.spec import ProjectSpec, with_id
+
+_ANY_ID = "00000000-0000-4000-8000-000000000000"
 
 
 def made_of(spec: ProjectSpec) -> dict[str, Any]:
@@ -26,6 +29,15 @@ def made_of(spec: ProjectSpec) -> dict[str, Any]:
             for one in spec.environments
         },
     }
+
+
+def foreseen(spec: ProjectSpec, settings: Mapping[str, Any]) -> str:
+    """Why the template cannot be rendered, before there is anything else of the project; "" for no reason."""
+    try:
+        files_of(spec, _ANY_ID, settings)
+    except SpecError as error:
+        return f"spec.template: {error.message}"
+    return ""
 
 
 def files_of(spec: ProjectSpec, project_id: str, settings: Mapping[str, Any]) -> dict[str, bytes]:

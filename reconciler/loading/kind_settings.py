@@ -42,7 +42,7 @@ def _findings(name: str, schema: Mapping[str, Any], section: Mapping[str, Any]) 
     import jsonschema_rs  # noqa: PLC0415 - 20 ms that only such settings need
 
     try:
-        if jsonschema_rs.Draft202012Validator(schema, offline=True).is_valid(section):
+        if jsonschema_rs.Draft202012Validator(dict(schema), offline=True).is_valid(section):
             return []
     except ValueError as error:
         raise UsageError("BadPlugin", f"settings.json of kind {name} is no schema: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +87,7 @@ class KubeWatch(Iterator[WatchEvent]):
         self._events.close()
         self._stream.close()
 
-    def _read(self) -> Iterator[WatchEvent]:
+    def _read(self) -> Generator[WatchEvent, None, None]:
         if not self.begin():
             return
         for line in self._stream.lines():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.clusters.docker_lab import DockerLab, docker_cluster
 from tests.clusters.sandbox_lab import SandboxLab, cluster
 from tests.daemon.lab import until
-from tests.routes.haproxy_lab import BASE_DOMAIN, NOT_FOUND, HaproxyLab, needs_haproxy
+from tests.routes.haproxy_lab import BASE_DOMAIN, NOT_FOUND, HaproxyLab, file_text, needs_haproxy, running
 
 pytestmark = needs_haproxy
 
@@ -204,3 +206,28 @@ def test_a_daemon_heals_a_route_that_was_edited_away(
     until(lambda: entries(haproxy, "dev") == 5, daemon.err)
     assert daemon.terminate() == 0
     assert json.loads(lab.ok("get", "Cluster/dev", "-o", "json"))
+
+
+def test_a_route_moves_to_another_haproxy_of_the_settings(
+    lab: SandboxLab, haproxy: HaproxyLab, behind: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It leaves the one before it enters the other, and is told as what it is there."""
+    plain = haproxy.text
+    with running(tmp_path_factory.mktemp("edge")) as edge:
+        lab.configure(kinds={"Cluster": {"haproxy": haproxy.settings, "haproxies": {"edge": edge.settings}}})
+        lab.write("dev.yaml", routed("dev", behind["dev"]))
+        lab.apply()
+        ports = {"httpPort": behind["dev"]}
+        lab.write("dev.yaml", cluster("dev", ports=ports, route={"haproxy": "edge"}))
+        lab.apply()
+        assert haproxy.text == plain
+        assert edge.get(host("dev")) == whoami("dev")
+        assert lab.plan() == {}
+        assert f"routed    dev  127.0.0.1:{behind['dev']}  {edge.file}\n" == lab.ok("cluster", "routes")
+        edge.file.write_text(edge.text.replace(" check\n", "\n", 1))
+        assert lab.ok("cluster", "routes").startswith("changed ")
+        edge.file.write_text(file_text(edge.folder, edge.http, edge.https))
+        assert lab.ok("cluster", "routes").startswith("missing ")
+        lab.write("dev.yaml", cluster("dev", ports=ports, route={"haproxy": "other"}))
+        done = lab.run("plan", lab.specs)
+        assert "no HAProxy 'other' in haproxies; they have edge" in done.text

@@ -107,6 +107,21 @@ def test_environments_come_go_and_move_and_nothing_is_left(lab: ProjectLab) -> N
     assert shop.plan() is None
 
 
+def test_a_namespace_that_is_somebody_elses_is_used_and_left_as_it_is(lab: ProjectLab) -> None:
+    client = lab.clusters["dev"].client
+    for name in ("theirs", "theirs-too"):
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": "x"}}}
+        assert client.call("POST", "/api/v1/namespaces", body)[0] == 201
+    before = [client.get(f"/api/v1/namespaces/{name}") for name in ("theirs", "theirs-too")]
+    shop = lab.shop("guest", "testing")
+    shop.apply(namespace="theirs", environments=[{"type": "testing", "namespace": "theirs-too"}])
+    assert len(lab.clusters["dev"].list(KUSTOMIZATIONS, "theirs")) == 1
+    shop.lifecycle = {"state": "absent"}
+    shop.apply()
+    assert lab.clusters["dev"].list(KUSTOMIZATIONS, "theirs") == []
+    assert [client.get(f"/api/v1/namespaces/{name}") for name in ("theirs", "theirs-too")] == before
+
+
 def test_environments_that_would_clash_get_a_namespace_each(lab: ProjectLab) -> None:
     cluster = lab.clusters["dev"]
     shop = lab.shop("clash", "same")

@@ -57,28 +57,39 @@ def planned_objects(change: Change, project_id: str) -> list[tuple[Place, Any, b
 def apply_objects(context: Context, api_of: Api, seen: Mapping[str, Seen], project_id: str) -> int:
     """Apply what differs. seen: what was there a moment ago. Gives how many objects were written.
 
-    Raises what the transport raises: BlockedError naming who else owns a field, with what to do about it.
+    Raises what the transport raises.
     """
     assert context.change is not None
-    spec = spec_of(context)
     values = _with_values(context, project_id)
     due = [(place, manifest) for place, manifest, differs in planned_objects(context.change, project_id) if differs]
-    for number, (place, manifest) in enumerate(due, 1):
-        api, live = api_of(place.cluster), seen[place.cluster].objects.get(place.path)
-        if live is not None and is_leaving(live):
-            _await_gone(context, api, place)
-            live = None
-        if manifest == PRESENT and live is not None:
-            continue
-        sent = _sent(context, place, manifest, values.get(f"{place.cluster}{place.path}", {}), live)
-        try:
-            api.apply(filled(sent, project_id), force=spec.flux.force)
-        except BlockedError as error:
-            message = f"cluster {place.cluster}: {error.message}; set flux.force to take it over"
-            raise BlockedError(error.reason, message) from error
-        tell(context, f"{'Created' if live is None else 'Updated'} {place}")
-        context.progress(90.0 * number / len(due), str(place))
-    return len(due)
+    written: list[str] = []
+    try:
+        for number, (place, manifest) in enumerate(due, 1):
+            api, live = api_of(place.cluster), seen[place.cluster].objects.get(place.path)
+            if live is None and manifest == PRESENT:  # somebody else's must not get our labels
+                live = api.get(place.path)
+            if live is not None and is_leaving(live):
+                _await_gone(context, api, place)
+                live = None
+            if manifest == PRESENT and live is not None:
+                continue
+            sent = _sent(context, place, manifest, values.get(f"{place.cluster}{place.path}", {}), live)
+            _send(context, api, place, filled(sent, project_id))
+            written.append(f"{'Created' if live is None else 'Updated'} {place}")
+            context.progress(90.0 * number / len(due), str(place))
+    finally:
+        if written:  # in one go: each line of its own would be a transaction of its own
+            tell(context, "\n".join(written))
+    return len(written)
+
+
+def _send(context: Context, api: KubeTransport, place: Place, sent: Mapping[str, Any]) -> None:
+    """Apply one object. Raises BlockedError naming who else owns a field, with what to do about it."""
+    try:
+        api.apply(sent, force=spec_of(context).flux.force)
+    except BlockedError as error:
+        message = f"cluster {place.cluster}: {error.message}; set flux.force to take it over"
+        raise BlockedError(error.reason, message) from error
 
 
 def _with_values(context: Context, project_id: str) -> dict[str, Mapping[str, Any]]:

@@ -105,7 +105,7 @@ def in_the_row(reaches_out: Callable[[ProjectSpec], bool]) -> Callable[[Work], S
             began = context.now()
             if reaches_out(spec_of(context)):
                 with context.records.transaction() as records:
-                    start(records, _id_of(records, context), name, began)
+                    start(records, _project_of(records, context)["id"], name, began)
             with failing(context, name, began):
                 done = work(context) or Done()
                 completed(context, name, began, done.write)
@@ -138,13 +138,14 @@ def completed(context: Context, name: str, began: float, write: Write | None = N
     """The step is done, and so is what `write` does, in one transaction. began: when, in seconds since the epoch."""
     now = context.now()
     with context.records.transaction() as records:
-        project_id = _id_of(records, context)
+        project = _project_of(records, context)
         if write is not None:
-            write(records, project_id)
+            write(records, project["id"])
         values = {"status": "completed", "progress": 100, **_start(began), **_end(began, now), "error": None}
-        _write_step(records, project_id, name, values, now)
-        if name in STEPS and name != "finalize":
-            _raise_progress(records, project_id)
+        _write_step(records, project["id"], name, values, now)
+        percent = _percent_after(name)
+        if project["progress"] < percent:
+            records.put(rows.PROJECTS, {"id": project["id"]}, {"progress": percent})
 
 
 def plan_the_steps(records: Records, project_id: str, names: Mapping[str, Told], now: float) -> None:
@@ -183,12 +184,12 @@ def wait_until(context: Context, timeout: float, what: str, look: Callable[[], s
         pause *= 1.5
 
 
-def _id_of(records: Records, context: Context) -> str:
+def _project_of(records: Records, context: Context) -> rows.Row:
     assert context.resource is not None
     row = records.get(rows.PROJECTS, resource=context.resource.ref.name)
     if row is None:
         raise TransientError("NoRecord", f"the record of {context.resource.ref} is gone")
-    return str(row["id"])
+    return row
 
 
 def _step_id(project_id: str, name: str) -> str:
@@ -220,10 +221,7 @@ def _fail(context: Context, name: str, message: str, began: float) -> None:
             records.put(rows.PROJECTS, {"id": project["id"]}, failed)
 
 
-def _raise_progress(records: Records, project_id: str) -> None:
-    """The project's progress: what is done of 100; the last step alone makes it 100."""
-    done = {row["step"] for row in records.list(rows.STEPS, project_id=project_id) if row["status"] == "completed"}
-    percent = min(sum(told.weight for name, told in STEPS.items() if name in done), 99)
-    row = records.get(rows.PROJECTS, id=project_id)
-    if row is not None and row["progress"] < percent:
-        records.put(rows.PROJECTS, {"id": project_id}, {"progress": percent})
+def _percent_after(name: str) -> int:
+    """The project's progress once a step is done: the weights up to it."""
+    names = list(STEPS)
+    return sum(STEPS[one].weight for one in names[: names.index(name) + 1]) if name in STEPS else 0

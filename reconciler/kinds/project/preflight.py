@@ -99,15 +99,16 @@ def _present(wanted: RepositorySpec, context: Context, *, may_be_new: bool) -> f
     """The files of the branch. None where it, or the repository, is only to be made."""
     remote = remote_of(wanted, context)
     try:
-        branches = remote.heads()
+        seen = remote.view(wanted.branch)  # says as well whether the branch is there: one question less
     except TransientError as error:
         if error.reason == "NoSuchRepository" and wanted.create and may_be_new:
             return frozenset()
         raise
-    if wanted.branch in branches:
-        return remote.paths(wanted.branch)
+    if seen is not None:
+        return frozenset(seen.files)
     if may_be_new:
         return frozenset()
+    branches = remote.heads()
     there = ", ".join(sorted(branches)[:_SHOWN]) or "none"
     what = f"{wanted.url}: there is no branch {wanted.branch}, only {there}"
     raise TransientError("NoBranch", f"{what}: push it, or set repository.branch or a template")

@@ -100,8 +100,7 @@ def push_template(context: Context) -> Done | None:
 def create_environments(context: Context) -> Done | None:
     """A row for each environment."""
     spec, now = spec_of(context), context.now()
-    for one in spec.environments:
-        context.log(f"environment {one.name} ({one.type})\n")
+    context.log(f"environments: {', '.join(one.name for one in spec.environments)}\n")
     return Done(None, lambda records, project_id: rows.settle_environments(records, spec, project_id, now))
 
 
@@ -131,21 +130,24 @@ def setup_gitops(context: Context) -> Done | None:
     if not set(wanted) <= set(recorded.inventory):
         with context.records.transaction() as records:
             rows.note_inventory(records, recorded.id, (*recorded.inventory, *wanted))
+    assert context.resource is not None
+    subject = Subject(context.resource, spec, recorded)
     with apis(context) as api_of:
-        subject = _subject(context)
         seen = _seen(context, subject, api_of) if not is_new else {name: Seen() for name in spec.clusters}
         written = apply_objects(context, api_of, seen, recorded.id)
         left = [_made(place) for place in Look(subject, seen, context).leftovers()]
         remove_objects(context, api_of, left)
         remove_namespaces(context, api_of, left, recorded.id)
     flux = [(place, manifest) for place, manifest, _ in planned if place.kind in rows.ROW_TYPES]
-    now = context.now()
-    with context.records.transaction() as records:
-        ids = rows.settle_resources(records, recorded.id, flux, now)
-        if left or any(one not in wanted for one in recorded.inventory):
-            rows.note_inventory(records, recorded.id, wanted)
     tell(context, f"GitOps setup completed: {written} objects written")
-    return Done(_ids(flux, ids))
+    now, outputs = context.now(), dict[str, Any]()
+
+    def write(records: Records, project_id: str) -> None:
+        outputs.update(_ids(flux, rows.settle_resources(records, project_id, flux, now)))
+        if left or any(one not in wanted for one in recorded.inventory):
+            rows.note_inventory(records, project_id, wanted)
+
+    return Done(outputs, write)
 
 
 @in_the_row(lambda _spec: True)
@@ -163,7 +165,7 @@ def finalize(context: Context) -> Done | None:
     now = context.now()
 
     def write(records: Records, project_id: str) -> None:
-        values: dict[str, Any] = {"status": "active", "progress": 100, "initialization_error": None, "updated_at": now}
+        values: dict[str, Any] = {"status": "active", "initialization_error": None, "updated_at": now}
         if subject.recorded is not None and subject.recorded.project["initialization_completed_at"] is None:
             values["initialization_completed_at"] = now
         records.put(rows.PROJECTS, {"id": project_id}, values)

@@ -103,10 +103,10 @@ def test_case_6_what_manages_the_others_is_never_routed(
     assert lab.plan() == {}
 
 
-def test_case_5_a_ghost_is_pruned_and_live_ones_are_kept(
+def test_row_0_30_and_case_5_a_ghost_is_pruned_and_live_ones_are_kept(
     lab: SandboxLab, haproxy: HaproxyLab, behind: dict[str, int]
 ) -> None:
-    """Also row 0-30 for HAProxy: what is routed is what the records have."""
+    """What is routed is what the records have."""
     lab.write("all.yaml", routed("dev", behind["dev"]), cluster("uat"))
     lab.apply()
     by_hand = haproxy.text
@@ -194,6 +194,7 @@ def test_case_24_k30_a_route_follows_its_node(docker: DockerLab, haproxy: Haprox
     assert docker.plan() == {}
 
 
+@pytest.mark.soak
 def test_a_daemon_heals_a_route_that_was_edited_away(
     lab: SandboxLab, haproxy: HaproxyLab, behind: dict[str, int]
 ) -> None:

@@ -82,7 +82,7 @@ def cycles(haproxy: HaproxyLab, behind: dict[str, int], count: int) -> Clients:
     return clients
 
 
-def test_no_request_fails_while_routes_come_and_go(haproxy: HaproxyLab, behind: dict[str, int]) -> None:
+def test_defect_k21_no_request_fails_while_routes_come_and_go(haproxy: HaproxyLab, behind: dict[str, int]) -> None:
     clients = cycles(haproxy, behind, 5)
     assert clients.failures == {}
     assert clients.served > 50

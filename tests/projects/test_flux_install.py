@@ -214,3 +214,11 @@ def test_a_project_installs_flux_where_there_is_none(lab: ProjectLab, fresh: Lab
     assert shop.plan() is None
     shop.apply(description="another")
     assert fresh.gate.writes() == []
+    (shop.folder / "flux.yaml").write_text(manifest(image="nginx:1.26-alpine"))
+    planned = shop.plan()
+    assert planned is not None
+    assert [diff["path"] for diff in planned["diffs"]] == ["spec.flux.fresh"]
+    assert [step["name"] for step in planned["steps"]] == ["setup_gitops", "finalize"]
+    shop.apply()
+    assert [path.partition("?")[0] for _, path in fresh.gate.writes()] == [PATH]
+    assert shop.plan() is None

@@ -1,4 +1,6 @@
-"""Flux itself, applied from a manifest where a cluster has none (`flux.install.mode: apply`). Called by `setup_gitops`.
+"""Flux itself, applied from a manifest where a cluster has none (`flux.install.mode: apply`).
+
+Called by `setup_gitops`; what is compared of it, by the kind and by `looking`.
 
 In stages: definitions, until each is established; namespaces; everything else; then until its Deployments run. What is
 applied stands in `flux_installs` before it is, and as `installed` only once it ran: a run that was killed is gone on
@@ -15,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ReconcilerError, SpecError, TransientError, UnreachableError
-from reconciler.kind import Context
+from reconciler.kind import Context, Records
 from reconciler.kinds.project.changing import tell, wait_until
 from reconciler.kinds.project.preflight import check_served, serves_flux
 from reconciler.model.duration import parse_duration
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from reconciler.transports.kube import KubeTransport
 
 INSTALLS = "flux_installs"
+APPLYING, INSTALLED = "applying", "installed"
 TIMEOUT = 300.0
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _BY_SERVERS = frozenset({"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"})
@@ -55,6 +58,30 @@ def ensure_flux(spec: ProjectSpec, context: Context) -> None:
                 _ensure(_Install(spec, context, name, api), manifest.sha256, objects)
         except ReconcilerError as error:  # the class stays: it says what happens next
             raise type(error)(error.reason, f"cluster {name}: {error.message}") from error
+
+
+def wanted_installs(spec: ProjectSpec) -> dict[str, str]:
+    """The digest of the manifest by cluster, where the spec says that we apply one. Pure; compared by plans."""
+    manifest = spec.flux.manifest
+    digest = manifest.sha256 if isinstance(manifest, SpecFile) else str((manifest or {}).get("sha256", ""))
+    return dict.fromkeys(spec.clusters, digest) if spec.flux.install else {}
+
+
+def seen_installs(spec: ProjectSpec, records: Records, served: Mapping[str, bool]) -> dict[str, str]:
+    """What is there of that. served: of each cluster that was looked at, whether it knows Flux' types.
+
+    A Flux that somebody else has installed is as wanted; one that we did not finish, or that is gone, is not.
+    """
+    found: dict[str, str] = {}
+    for name, digest in wanted_installs(spec).items():
+        row = records.get(INSTALLS, cluster=name)
+        if not served.get(name):
+            continue
+        if row is None:
+            found[name] = digest
+        elif row["state"] == INSTALLED:
+            found[name] = row["manifest_sha256"]
+    return found
 
 
 def objects_of(text: str) -> list[Object]:
@@ -146,12 +173,12 @@ def _ensure(install: _Install, digest: str, objects: Sequence[Object]) -> None:
     if is_there and row is None:
         tell(context, f"cluster {cluster} has a Flux of somebody else, which is left as it is")
         return
-    if is_there and row is not None and (row["state"], row["manifest_sha256"]) == ("installed", digest):
+    if is_there and row is not None and (row["state"], row["manifest_sha256"]) == (INSTALLED, digest):
         return
-    _note(context, cluster, digest, objects, "applying")
+    _note(context, cluster, digest, objects, APPLYING)
     _in_stages(install, objects)
     check_served(install.api)
-    _note(context, cluster, digest, objects, "installed")
+    _note(context, cluster, digest, objects, INSTALLED)
     tell(context, f"cluster {cluster}: Flux is installed and runs")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconciler.kind import Context, Records, Step, Watch
+from reconciler.kinds.project.flux_install import wanted_installs
 from reconciler.kinds.project.keeping import facts, keep
 from reconciler.kinds.project.looking import look_at, wanted_environment
 from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, objects_of
@@ -67,7 +68,11 @@ class ProjectKind:
             "clusters": objects_of(spec),
             "leftovers": [],
         }
-        return wanted if spec.template is None else {**wanted, "template": made_of(spec)}
+        if spec.template is not None:
+            wanted["template"] = made_of(spec)
+        if spec.flux.install:
+            wanted["flux"] = wanted_installs(spec)
+        return wanted
 
     def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
         """Look at all projects of one cluster."""

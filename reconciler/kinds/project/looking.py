@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.errors import ReconcilerError, UnreachableError
 from reconciler.kind import Context, KnownCluster
 from reconciler.kinds.project import rows
+from reconciler.kinds.project.flux_install import seen_installs
 from reconciler.kinds.project.objects import (
     BY_KIND,
     NAMESPACE,
@@ -154,6 +155,7 @@ class Look:
         self._recorded = subject.recorded
         self._seen = seen
         self._digest_of = context.digest_of
+        self._records = context.records
         self._wanted = list(self._both_forms())
 
     def _both_forms(self) -> Iterator[tuple[Place, Any, Place, Any]]:
@@ -177,6 +179,9 @@ class Look:
             state["repository"] = repository
         if spec.template is not None:
             state["template"] = rows.pushed_of(row)[0]
+        if spec.flux.install:
+            served = {name: not seen.unserved for name, seen in self._seen.items()}
+            state["flux"] = seen_installs(spec, self._records, served)
         environments = {one["slug"] or one["type"]: one for one in self._recorded.environments}
         state["environments"] = {
             one.slug: self._environment(environments[one.slug], one)

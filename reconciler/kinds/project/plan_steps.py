@@ -81,4 +81,5 @@ def _needed_by(entry: FieldDiff, spec: ProjectSpec) -> set[str]:
         "template": {"push_template"},
         "environments": {"create_environments"},
         "clusters": {"setup_gitops"},
+        "flux": {"setup_gitops"},
     }.get(field, set())

@@ -3,8 +3,8 @@
     python tests/docs/capabilities.py            say what is wrong
     python tests/docs/capabilities.py --write    put the last column right
 
-A row is shown by every test named `test_row_<id>_…` (0-09 by `test_row_0_09_atomic_transaction`). The last column names
-them all, or says "not yet"; nothing else decides what is done.
+A row is shown by every test with `_row_<id>_` in its name (0-09 by `test_row_0_09_atomic_transaction`); one test may
+show several. The last column names them all, or says "not yet"; nothing else decides what is done.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOT_YET = "not yet"
 COUNTS = {"0": 34, "1": 19, "3": 12, "2": 60, "4": 20, "9": 6}
 IDS = tuple(f"{part}-{number:02}" for part, count in COUNTS.items() for number in range(1, count + 1))
 _ROW = re.compile(r"^\| (\d-\d\d) \| (.+?) \| (.+?) \|$")
-_NAME = re.compile(r"^test_row_(\d)_(\d\d)_[a-z0-9_]+$")
+_NAME = re.compile(r"_row_(\d)_(\d\d)(?=_)")
 _FOLDERS = ("tests", "reconciler", "web")
 
 
@@ -31,10 +31,8 @@ def shown_by(root: Path = ROOT) -> dict[str, list[str]]:
     for folder in _FOLDERS:
         for path in sorted((root / folder).rglob("test_*.py")):
             for name in _tests(ast.parse(path.read_text())):
-                number = _NAME.match(name.rpartition("::")[2])
-                if number is not None:
-                    row = f"{number[1]}-{number[2]}"
-                    found.setdefault(row, []).append(f"{path.relative_to(root).as_posix()}::{name}")
+                for part, number in _NAME.findall(name.rpartition("::")[2]):
+                    found.setdefault(f"{part}-{number}", []).append(f"{path.relative_to(root).as_posix()}::{name}")
     return found
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from place import Place
 
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
+
+from forking import own_traces
+
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 settings.load_profile("ours")
 
@@ -40,7 +43,7 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _left(before: set[str]) -> set[str]:
-    return (_threads() | _children() | _descriptors()) - before
+    return (_threads() | _children() | _descriptors()) - before - own_traces()
 
 
 def _threads() -> set[str]:

@@ -73,6 +73,7 @@ COLUMNS = {
 def write_database(path: Path, script: str = SCHEMA + ROWS) -> None:
     """A kindler.db as the predecessor left it: four clusters, one of them deleted and still recorded."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(script)
     path.chmod(0o600)

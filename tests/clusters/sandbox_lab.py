@@ -15,6 +15,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from prepared import put_schemas
+
 from reconciler.errors import UnreachableError
 from reconciler.sandbox.asking import ask
 from tests.daemon.lab import DEADLINE, Command, Lab, document, until
@@ -42,6 +44,10 @@ def cluster(name: str, lifecycle: Mapping[str, Any] | None = None, **spec: Any) 
 
 class SandboxLab(Lab):
     """One home with its sandbox."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        put_schemas(self.home)
 
     @property
     def kubeconfigs(self) -> Path:
@@ -140,4 +146,5 @@ class SandboxLab(Lab):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
+            (self.home / "sandbox" / "process.json").unlink(missing_ok=True)
         super().close()

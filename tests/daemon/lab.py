@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
+from forking import run_forked
+from prepared import put_store
 
 ROOT = Path(__file__).resolve().parents[2]
 RECONCILER = str(Path(sys.executable).with_name("reconciler"))
@@ -58,6 +60,7 @@ class Lab:
     def __post_init__(self) -> None:
         self.home = self.root / "home"
         self.home.mkdir(mode=0o700, parents=True)
+        put_store(self.home)
         self.specs = self.root / "specs"
         self.specs.mkdir()
         self.live_file = self.root / "live.json"
@@ -98,16 +101,8 @@ class Lab:
         return {**kept, **ours, **more}
 
     def run(self, *arguments: object, timeout: float = 90.0, **environment: str) -> Done:
-        """A command, to its end."""
-        done = subprocess.run(
-            [RECONCILER, *map(str, arguments)],
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        """A command, to its end. Its process is a fork of one that has imported it; `start` begins with nothing."""
+        done = run_forked([RECONCILER, *map(str, arguments)], self.environment(**environment), timeout=timeout)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: object, **environment: str) -> str:
@@ -271,7 +266,7 @@ class Lab:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait(10)
-        if (self.home / "sandbox").exists():
+        if (self.home / "sandbox" / "process.json").exists():
             subprocess.run(
                 [sys.executable, "-m", "reconciler.sandbox", "stop", "--home", str(self.home)],
                 env=self.environment(),

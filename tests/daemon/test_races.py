@@ -19,6 +19,7 @@ from tests.daemon.lab import Lab, entry
 @contextmanager
 def opened(lab: Lab) -> Iterator[Workspace]:
     """A workspace on the lab, in this process; only the entry kind, because that one is on the path here."""
+    lab.settings["kinds"].pop("Odd")
     lab.configure(plugins=["entry_kind"])
     runtime = open_runtime(load_settings(None, lab.environment()), "test")
     try:

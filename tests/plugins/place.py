@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from forking import run_forked
 
 PLUGINS = Path(__file__).parent
 STOPPING = PLUGINS / "stopping.py"
@@ -91,18 +92,13 @@ class Place:
         stdin: str = "",
         cwd: Path | None = None,
     ) -> Ran:
-        """Run the command line. code: the exit code that it must have; None: any."""
-        command = [sys.executable, "-m", "reconciler.cli.main", *map(str, arguments)]
-        ended = subprocess.run(
-            command,
-            env={**self.environ, **(env or {})},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=cwd or self.root,
-            check=False,
-        )
+        """Run the command line. code: the exit code that it must have; None: any.
+
+        Its process is a fork of one that has imported it; `start` begins with nothing.
+        """
+        command = ["reconciler", *map(str, arguments)]
+        environ = {**self.environ, **(env or {})}
+        ended = run_forked(command, environ, timeout=120, cwd=cwd or self.root, stdin=stdin)
         ran = Ran(ended.returncode, ended.stdout, ended.stderr)
         assert code is None or ran.code == code, f"exit code {ran.code}, not {code}\n{ran.out}\n{ran.err}"
         assert "Traceback" not in ran.err or code is None, ran.err

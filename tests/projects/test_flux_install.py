@@ -222,3 +222,10 @@ def test_a_project_installs_flux_where_there_is_none(lab: ProjectLab, fresh: Lab
     shop.apply()
     assert [path.partition("?")[0] for _, path in fresh.gate.writes()] == [PATH]
     assert shop.plan() is None
+    other = lab.shop("other-installer", cluster="fresh", flux={"install": {"mode": "apply", "manifest": "flux.yaml"}})
+    other.write()
+    (other.folder / "flux.yaml").write_text(manifest())
+    fresh.gate.forget()
+    other.apply()
+    assert not any("flux-system" in path for _, path in fresh.gate.writes()), "it is the first one's"
+    assert (other.plan(), shop.plan()) == (None, None)

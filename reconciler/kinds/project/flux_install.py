@@ -20,6 +20,7 @@ from reconciler.errors import ReconcilerError, SpecError, TransientError, Unreac
 from reconciler.kind import Context, Records
 from reconciler.kinds.project.changing import tell, wait_until
 from reconciler.kinds.project.preflight import check_served, serves_flux
+from reconciler.kinds.project.rows import PROJECTS
 from reconciler.model.duration import parse_duration
 from reconciler.model.kstatus import health_of
 from reconciler.model.secret import SpecFile
@@ -70,14 +71,15 @@ def wanted_installs(spec: ProjectSpec) -> dict[str, str]:
 def seen_installs(spec: ProjectSpec, records: Records, served: Mapping[str, bool]) -> dict[str, str]:
     """What is there of that. served: of each cluster that was looked at, whether it knows Flux' types.
 
-    A Flux that somebody else has installed is as wanted; one that we did not finish, or that is gone, is not.
+    A Flux that somebody else, or another project, has installed is as wanted; one that is gone, or was left half
+    installed, is not.
     """
     found: dict[str, str] = {}
     for name, digest in wanted_installs(spec).items():
         row = records.get(INSTALLS, cluster=name)
         if not served.get(name):
             continue
-        if row is None:
+        if row is None or _is_anothers(records, row, spec):
             found[name] = digest
         elif row["state"] == INSTALLED:
             found[name] = row["manifest_sha256"]
@@ -170,16 +172,24 @@ def _ensure(install: _Install, digest: str, objects: Sequence[Object]) -> None:
     context, cluster = install.context, install.cluster
     row = context.records.get(INSTALLS, cluster=cluster)
     is_there = serves_flux(install.api)
-    if is_there and row is None:
-        tell(context, f"cluster {cluster} has a Flux of somebody else, which is left as it is")
+    if is_there and (row is None or _is_anothers(context.records, row, install.spec)):
+        whose = f"of Project/{row['resource']}" if row is not None else "of somebody else"
+        tell(context, f"cluster {cluster} has a Flux {whose}, which is left as it is")
         return
     if is_there and row is not None and (row["state"], row["manifest_sha256"]) == (INSTALLED, digest):
         return
-    _note(context, cluster, digest, objects, APPLYING)
+    _note(install, digest, objects, APPLYING)
     _in_stages(install, objects)
     check_served(install.api)
-    _note(context, cluster, digest, objects, INSTALLED)
+    _note(install, digest, objects, INSTALLED)
     tell(context, f"cluster {cluster}: Flux is installed and runs")
+
+
+def _is_anothers(records: Records, row: Mapping[str, Any], spec: ProjectSpec) -> bool:
+    """Whether another project, that is still there, has installed it: two would undo each other's for ever."""
+    owner = row["resource"]
+    is_whole = row["state"] == INSTALLED
+    return is_whole and owner != spec.name and records.get(PROJECTS, resource=owner) is not None
 
 
 def _in_stages(install: _Install, objects: Sequence[Object]) -> None:
@@ -215,8 +225,8 @@ def _not_running(install: _Install, workload: Object) -> str:
     return "" if health.state == "current" else f"{_shown(workload)}: {health.message or health.reason}"
 
 
-def _note(context: Context, cluster: str, digest: str, objects: Sequence[Object], state: str) -> None:
-    now = context.now()
+def _note(install: _Install, digest: str, objects: Sequence[Object], state: str) -> None:
+    context, cluster, now = install.context, install.cluster, install.context.now()
     listed = [
         {
             "apiVersion": one["apiVersion"],
@@ -226,7 +236,8 @@ def _note(context: Context, cluster: str, digest: str, objects: Sequence[Object]
         }
         for one in objects
     ]
-    values = {"manifest_sha256": digest, "state": state, "objects": json.dumps(listed), "updated_at": now}
+    whose = {"resource": install.spec.name, "manifest_sha256": digest}
+    values = {**whose, "state": state, "objects": json.dumps(listed), "updated_at": now}
     with context.records.transaction() as records:
         fresh = {} if records.get(INSTALLS, cluster=cluster) is not None else {"created_at": now}
         records.put(INSTALLS, {"cluster": cluster}, {**fresh, **values})

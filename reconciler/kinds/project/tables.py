@@ -151,6 +151,7 @@ flux_installs = Table(
     "flux_installs",
     metadata,
     Column("cluster", String(63), primary_key=True),
+    Column("resource", String(63), nullable=False, doc="the project whose manifest it is"),
     Column("manifest_sha256", String(64), nullable=False),
     Column("state", String(16), nullable=False, doc="applying, installed"),
     Column("objects", LongText, nullable=False, doc="JSON: all that was applied: {apiVersion, kind, namespace, name}"),

@@ -239,6 +239,7 @@ def _steps() -> list[Any]:
 def _flux_installs() -> list[Any]:
     return [
         sa.Column("cluster", sa.String(length=63), nullable=False),
+        sa.Column("resource", sa.String(length=63), nullable=False),
         sa.Column("manifest_sha256", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("objects", _TEXT, nullable=False),

@@ -107,6 +107,25 @@ def test_environments_come_go_and_move_and_nothing_is_left(lab: ProjectLab) -> N
     assert shop.plan() is None
 
 
+def test_a_project_moves_to_another_cluster_with_leave_and_under_its_id(lab: ProjectLab, prod: LabCluster) -> None:
+    dev = lab.clusters["dev"]
+    shop = lab.shop("mover", "testing", environments=[{"type": "testing"}])
+    shop.apply()
+    project_id, namespace = shop.id, shop.namespace
+    environment = lab.environments("mover")[0]["id"]
+    text = shop.apply(code=BLOCKED, cluster="prod")
+    assert "spec.cluster" in text
+    assert namespace in dev.namespaces(), "without leave nothing is touched"
+    shop.lifecycle = {"replace": "allow"}
+    shop.apply()
+    assert (shop.id, lab.environments("mover")[0]["id"]) == (project_id, environment)
+    assert namespace not in dev.namespaces()
+    assert namespace in prod.namespaces()
+    assert len(prod.list(KUSTOMIZATIONS, namespace)) == 1
+    assert {row["cluster"] for row in shop.resources()} == {"prod"}
+    assert shop.plan() is None
+
+
 def test_a_namespace_that_is_somebody_elses_is_used_and_left_as_it_is(lab: ProjectLab) -> None:
     client = lab.clusters["dev"].client
     for name in ("theirs", "theirs-too"):

@@ -77,7 +77,7 @@ def run_through(lab: BranchLab, shares: Iterable[float] | None) -> None:
 
     def without() -> None:
         lab.write("dev.yaml", cluster("dev"))
-        settle(lab)
+        lab.apply()
         lab.write("dev.yaml", lab.cluster("dev"))
 
     killed_at(lab, places(making), without, lambda: show_made(lab))
@@ -85,7 +85,7 @@ def run_through(lab: BranchLab, shares: Iterable[float] | None) -> None:
 
     def with_it() -> None:
         lab.write("dev.yaml", lab.cluster("dev"))
-        settle(lab)
+        lab.apply()
         commits.append(lab.heads()["dev"])
         lab.write("dev.yaml", cluster("dev"))
 

@@ -225,6 +225,7 @@ def test_a_route_moves_to_another_haproxy_of_the_settings(
         assert edge.get(host("dev")) == whoami("dev")
         assert lab.plan() == {}
         assert f"routed    dev  127.0.0.1:{behind['dev']}  {edge.file}\n" == lab.ok("cluster", "routes")
+        there = edge.text
         edge.file.write_text(edge.text.replace(" check\n", "\n", 1))
         assert lab.ok("cluster", "routes").startswith("changed ")
         edge.file.write_text(file_text(edge.folder, edge.http, edge.https))
@@ -232,3 +233,11 @@ def test_a_route_moves_to_another_haproxy_of_the_settings(
         lab.write("dev.yaml", cluster("dev", ports=ports, route={"haproxy": "other"}))
         done = lab.run("plan", lab.specs)
         assert "no HAProxy 'other' in haproxies; they have edge" in done.text
+
+        edge.file.write_text(there)
+        lab.configure(kinds={"Cluster": {"haproxy": haproxy.settings}})
+        lab.write("dev.yaml", cluster("dev", ports=ports))
+        assert f"{edge.file} has a route of dev, and no HAProxy of the settings has that file" in lab.apply(code=None)
+        edge.file.write_text(file_text(edge.folder, edge.http, edge.https))
+        lab.apply()
+        assert lab.plan() == {}

@@ -7,6 +7,8 @@ when HAProxy was last seen to load them, "" from before the file is changed unti
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from reconciler.errors import SpecError, TransientError
@@ -117,19 +119,31 @@ def remove(context: Context) -> Outputs | None:
 
 
 def _remove(context: Context, name: str, known: Mapping[str, Any]) -> None:
-    """Raises TransientError when nothing says any more how the HAProxy is reached that has it."""
-    gateway = gateway_of(context.settings, known["haproxy"])
-    if str(gateway.file) != known["file"]:
-        where = f"{known['file']}, and the settings now say {gateway.file}"
-        raise TransientError("AnotherFile", f"the route of {name} is in {where}: take it out there, or set that back")
-    if not gateway.file.exists():
-        context.log(f"{gateway.file} is gone, and with it the route of {name}\n")
+    """Raises TransientError when it is there, and the settings do not say any more how that HAProxy is reached."""
+    gateway = _gateway_of(known, context)
+    file = Path(known["file"])
+    if not file.exists():
+        context.log(f"{file} is gone, and with it the route of {name}\n")
         return
+    if gateway.file != file:
+        if name not in read(replace(gateway, file=file)).names():
+            context.log(f"{file} has no route of {name} any more\n")
+            return
+        message = f"{file} has a route of {name}, and no HAProxy of the settings has that file: take it out there"
+        raise TransientError("AnotherFile", message)
 
     def note() -> None:
         made.note(context, name, FIELD, {**known, "loaded": ""})
 
     install(gateway, context, lambda before: before.without([name]), lambda _: False, note)
+
+
+def _gateway_of(known: Mapping[str, Any], context: Context) -> Gateway:
+    """The HAProxy that a route was made in; another one when the settings have it no more."""
+    try:
+        return gateway_of(context.settings, known["haproxy"])
+    except SpecError:
+        return gateway_of(context.settings)
 
 
 def _leave_other_file(context: Context, name: str, gateway: Gateway) -> None:
@@ -142,7 +156,7 @@ def _leave_other_file(context: Context, name: str, gateway: Gateway) -> None:
 def _left(held: Held, context: Context) -> Any:
     """What is left of a route that no spec asks for; None for nothing."""
     assert held.made is not None, "else nobody looks"
-    gateway = gateway_of(context.settings, held.made["haproxy"])
+    gateway = _gateway_of(held.made, context)
     if str(gateway.file) != held.made["file"] or not gateway.file.exists():
         return dict(held.made)
     backend = read(gateway).backend_of(held.spec.name)

@@ -19,6 +19,7 @@ from place import Place, entry
 from referencing import Registry, Resource
 
 from reconciler.cli.markdown import LONGEST, code, plan_markdown
+from reconciler.kinds import discover
 from reconciler.loading.problems import Problem
 from reconciler.model.commit import Commit
 from reconciler.model.plan import Action, Change, FieldDiff, Obstacle, Plan
@@ -90,7 +91,8 @@ def test_code_is_one_span(text: str) -> None:
 def test_schemas_are_written_for_editors(place: Place) -> None:
     folder = place.root / "schemas"
     written = place.run("schema", "--write", folder).out.split()
-    assert {Path(path).name for path in written} == {"all.schema.json", "cluster.schema.json", "entry.schema.json"}
+    kinds = [*discover(), "Entry"]
+    assert {Path(path).name for path in written} == {f"{name.lower()}.schema.json" for name in ["all", *kinds]}
     schemas = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
     registry: Registry[object] = Registry().with_resources(
         (name, Resource.from_contents(schema)) for name, schema in schemas.items()

@@ -23,7 +23,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgoLab]:
 @pytest.fixture
 def lab(prepared: ArgoLab, request: pytest.FixtureRequest) -> ArgoLab:
     """The module's lab, with a spec folder for this test."""
-    prepared.begin(request.node.name.replace("[", "-").replace("]", "")[:40])
+    number = len(list(prepared.root.iterdir()))
+    prepared.begin(f"{number}-{request.node.originalname[:40]}")
     return prepared
 
 

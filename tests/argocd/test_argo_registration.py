@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -183,87 +182,91 @@ def test_a_registration_waits_for_the_management_cluster_of_the_same_apply(other
     assert (other.state("zeta"), registered(other), other.plan()) == ("running", ["zeta"], {})
 
 
-def settle(lab: ArgoLab) -> None:
-    """Apply until it is done; then nothing is to do, and nothing remembers that anybody died."""
-    for _ in range(3):
-        if lab.run("apply", lab.specs, "--yes").code == 0:
-            break
-    assert lab.plan() == {}
-    assert lab.is_whole()
+class Dying:
+    """A cluster of one's own, registered and with its set, or neither: the way there is killed somewhere."""
 
+    def __init__(self, lab: ArgoLab) -> None:
+        self.lab = lab
+        self.name = f"dying-{lab.specs.name.partition('-')[0]}"
 
-def want(lab: ArgoLab, *, registered: bool) -> None:
-    """The cluster, registered and with its set, or with neither."""
-    spec = {"argocd": {}} if registered else {}
-    selector = {"matchLabels": {"name": "dying"}}
-    a_set = application_set("dying", None if registered else ABSENT, selector=selector)
-    lab.write("all.yaml", cluster("dying", **spec), a_set)
+    def want(self, *, registered: bool) -> None:
+        """Write down which."""
+        spec = {"argocd": {}} if registered else {}
+        selector = {"matchLabels": {"name": self.name}}
+        a_set = application_set(self.name, None if registered else ABSENT, selector=selector)
+        self.lab.write("all.yaml", cluster(self.name, **spec), a_set)
 
+    def settle(self) -> None:
+        """Apply until it is done; then nothing is to do, and nothing remembers that anybody died."""
+        if self.lab.run("apply", self.lab.specs, "--yes").code:  # what was half done may first be seen as failed
+            self.lab.apply()
+        assert self.lab.plan() == {}
+        assert self.lab.is_whole()
 
-def show(lab: ArgoLab, *, registered: bool) -> None:
-    """Everything is there, or nothing of it and no note of it either."""
-    settle(lab)
-    assert (secret(lab, "dying") is not None) is registered
-    noted = (
-        lab.rows("SELECT * FROM cluster_attachments WHERE cluster = 'dying'"),
-        lab.rows("SELECT * FROM application_sets WHERE name = 'dying'"),
-    )
-    assert [len(rows) for rows in noted] == ([1, 1] if registered else [0, 0])
-    assert lab.live_set("dying") is None or registered
-    assert not registered or lab.names("dying") == ["dying"]
+    def begin(self, *, registered: bool) -> None:
+        """The other of the two is there, and this one is wanted."""
+        self.want(registered=not registered)
+        self.settle()
+        self.want(registered=registered)
 
+    def show(self, *, registered: bool) -> None:
+        """Everything is there, or nothing of it and no note of it either."""
+        self.settle()
+        assert (secret(self.lab, self.name) is not None) is registered
+        attached = self.lab.rows("SELECT * FROM cluster_attachments WHERE cluster = ?", self.name)
+        placed = self.lab.rows("SELECT * FROM application_sets WHERE name = ?", self.name)
+        assert [len(attached), len(placed)] == ([1, 1] if registered else [0, 0])
+        assert self.lab.live_set(self.name) is None or registered
+        assert not registered or self.lab.names(self.name) == [self.name]
 
-def killed(lab: ArgoLab, places: Iterable[int], *, registered: bool) -> None:
-    """The way there, killed at each of these lines, and gone on by somebody else."""
-    for line in places:
-        want(lab, registered=not registered)
-        settle(lab)
-        want(lab, registered=registered)
-        code, said = lab.dying(line)
+    def lines(self) -> int:
+        """How many lines the way to what is wanted has; it is gone."""
+        code, said = self.lab.dying(0)
+        assert code == 0, said
+        return int(said.rpartition("lines: ")[2])
+
+    def killed(self, line: int, *, registered: bool) -> None:
+        """The way to one of them, killed at a line, and gone on by somebody else."""
+        self.begin(registered=registered)
+        code, said = self.lab.dying(line)
         assert code == KILLED, f"line {line}: {said}"
-        show(lab, registered=registered)
-
-
-def lines_of(lab: ArgoLab, *, registered: bool) -> int:
-    """How many lines the way there has."""
-    want(lab, registered=registered)
-    code, said = lab.dying(0)
-    assert code == 0, said
-    return int(said.rpartition("lines: ")[2])
+        self.show(registered=registered)
 
 
 def test_killed_inside_a_registration(lab: ArgoLab) -> None:
-    killed(lab, [int(lines_of(lab, registered=True) * 0.8)], registered=True)
+    dying = Dying(lab)
+    dying.want(registered=True)
+    dying.killed(int(dying.lines() * 0.8), registered=True)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("registered", [True, False])
 def test_killed_at_every_seventh_line(lab: ArgoLab, registered: bool) -> None:
-    want(lab, registered=not registered)
-    settle(lab)
-    total = lines_of(lab, registered=registered)
-    killed(lab, range(1, total, STRIDE), registered=registered)
+    dying = Dying(lab)
+    dying.begin(registered=registered)
+    for line in range(1, dying.lines(), STRIDE):
+        dying.killed(line, registered=registered)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("moment", ["opened", "closed"])
-@pytest.mark.parametrize(("registered", "ref", "step"), [
-    (True, "Cluster/dying", "register"),
-    (True, "ApplicationSet/dying", "apply"),
-    (False, "Cluster/dying", "unregister"),
-    (False, "ApplicationSet/dying", "delete"),
+@pytest.mark.parametrize(("registered", "kind", "step"), [
+    (True, "Cluster", "register"),
+    (True, "ApplicationSet", "apply"),
+    (False, "Cluster", "unregister"),
+    (False, "ApplicationSet", "delete"),
 ])  # fmt: skip
 def test_killed_at_the_boundaries_of_the_steps(
-    lab: ArgoLab, registered: bool, ref: str, step: str, moment: str
+    lab: ArgoLab, registered: bool, kind: str, step: str, moment: str
 ) -> None:
-    want(lab, registered=not registered)
-    settle(lab)
+    dying = Dying(lab)
+    dying.begin(registered=registered)
+    ref = f"{kind}/{dying.name}"
     before = len(lab.steps(ref))
-    want(lab, registered=registered)
 
     def reached() -> bool:
         outcome = dict(lab.steps(ref)[before:]).get(step)
         return outcome is not None and (moment == "opened" or outcome != "open")
 
     lab.kill_when(lab.start("apply", lab.specs, "--yes"), reached)
-    show(lab, registered=registered)
+    dying.show(registered=registered)

@@ -15,7 +15,7 @@ from tests.branches.branch_lab import CHART, BranchLab
 from tests.clusters.sandbox_lab import cluster
 
 KILLED = -9
-SHARES = (0.45, 0.85)
+SHARES = (0.65,)
 STRIDE = 7
 FOREIGN = {"README.md": "of somebody else"}
 

@@ -137,6 +137,19 @@ def test_row_3_01_row_3_05_flux_case_6_progress_never_falls_and_is_100_only_afte
     assert {shop.namespace, "gitrepositories", "kustomizations", "secrets"} <= read
 
 
+def test_row_3_01_what_an_api_accepts_and_does_not_keep_is_not_done(lab: ProjectLab) -> None:
+    gate = lab.clusters["dev"].gate
+    shop = lab.shop("forgotten")
+    with gate.misbehaving(lambda method, path: (200, {}) if is_write_of("production", method, path) else None):
+        text = shop.apply(code=None)
+    assert "read back it still differs" in text
+    assert "kustomizations.production" in text
+    assert (shop.steps()["setup_gitops"], shop.steps()["finalize"]) == ("completed", "failed")
+    assert (shop.row["status"], shop.row["progress"]) == ("failed", 95)
+    shop.apply()
+    assert_whole(shop)
+
+
 def test_row_3_04_a_cluster_without_flux_is_a_failure_with_a_remedy(lab: ProjectLab, bare: str) -> None:
     cluster = lab.clusters[bare]
     shop = lab.shop("nowhere", cluster=bare)

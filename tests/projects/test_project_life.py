@@ -216,6 +216,24 @@ def test_row_1_17_flux_case_9_a_deleted_project_leaves_nothing_also_when_parts_w
     assert lab.rows("SELECT * FROM projects WHERE id = ?", project_id) == []
 
 
+def test_a_project_whose_document_is_gone_is_pruned_without_its_secrets(lab: ProjectLab) -> None:
+    """All that is left to go by is what was stored: the token only as a digest."""
+    cluster = lab.clusters["dev"]
+    stays, goes = lab.shop("stays"), lab.shop("pruned", repository=AUTH)
+    goes.environ = {"RECONCILER_SECRET_SHOP": "one"}
+    both = lab.root / "both"
+    both.mkdir()
+    for shop in (stays, goes):
+        (both / f"{shop.name}.yaml").write_text(shop.write().read_text())
+    lab.ok("apply", both, "--yes", **goes.environ)
+    namespace = goes.namespace
+    (both / "pruned.yaml").unlink()
+    lab.ok("apply", both, "--yes", "--limit", "Project/pruned", "--prune")
+    assert namespace not in cluster.namespaces()
+    assert lab.rows("SELECT * FROM projects WHERE resource = 'pruned'") == []
+    assert stays.namespace in cluster.namespaces()
+
+
 def test_what_is_not_ours_holds_up_the_deletion_of_its_namespace_alone(lab: ProjectLab) -> None:
     client = lab.clusters["dev"].client
     shop = lab.shop("holds")

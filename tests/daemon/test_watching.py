@@ -153,7 +153,6 @@ def test_a_watch_that_broke_is_begun_again(lab: Watching, daemon: Daemon) -> Non
         assert lab.await_told("calm", "after the crash") < BOUND
     said = [one["event"] for one in daemon.entries() if "watched" in one["event"]]
     assert any("cannot be watched" in one and "next interval" in one for one in said)
-    assert said[-1] == "ConfigMap in cluster dev is watched again"
 
 
 def test_more_types_than_there_may_be_streams_are_said_once(
@@ -179,6 +178,7 @@ def test_more_types_than_there_may_be_streams_are_said_once(
             lab.trouble(api, "calm", "which type is it?")
         until(lambda: b'reconciler_watch_events_total{type="ConfigMap"}' in metrics.text())
         assert watches.stop(10)
+    runtime.kubes.close()
     runtime.database.close()
     assert [one.getMessage() for one in caplog.records if "types" in one.getMessage()] == [
         "2 types in clusters are to be watched, and 1 are: the rest is seen at the next interval"

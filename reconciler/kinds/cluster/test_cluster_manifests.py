@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
-from reconciler.kinds.cluster.manifests import objects_of
+from reconciler.kinds.cluster.manifests import objects_of, stages_of
 from reconciler.model.secret import SpecFile
 from reconciler.planning.diff import diff
 from reconciler.planning.live import comparable
@@ -75,6 +75,32 @@ def test_what_is_wrong_is_named(manifests: list[Any], says: str) -> None:
     assert "aHVudGVyMg" not in caught.value.message
     assert "hunter2" not in caught.value.message
     assert isinstance(objects_of(manifests, strict=False), dict), "looking goes on without it"
+
+
+def test_what_others_need_is_applied_in_a_stage_before_them_and_what_may_refuse_them_after() -> None:
+    """Nothing is lost, and within a stage the order is that of the documents."""
+    kinds = ["ValidatingWebhookConfiguration", "Pod", "ServiceAccount", "Widget", "Secret", "ResourceQuota"]
+    kinds += ["CustomResourceDefinition", "Namespace", "Deployment"]
+    objects = objects_of([{"apiVersion": "v1", "kind": kind, "metadata": {"name": "x"}} for kind in kinds])
+    assert [[one["kind"] for one in stage.values()] for stage in stages_of(objects)] == [
+        ["Namespace"],
+        ["CustomResourceDefinition"],
+        ["ResourceQuota"],
+        ["ServiceAccount", "Secret"],
+        ["Pod", "Widget", "Deployment"],
+        ["ValidatingWebhookConfiguration"],
+    ]
+    assert stages_of({}) == []
+
+
+def test_a_file_is_read_again_only_when_it_says_something_else() -> None:
+    first, again = (objects_of([SpecFile("a.yaml", "1", TEXT)]) for _ in range(2))
+    assert first == again
+    assert next(iter(first.values())) is next(iter(again.values()))
+    assert objects_of([SpecFile("a.yaml", "1", TEXT.replace("name: x", "name: y"))]).keys() != first.keys()
+
+
+TEXT = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"
 
 
 def test_deep_nesting_is_bounded() -> None:

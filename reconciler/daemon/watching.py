@@ -62,14 +62,17 @@ class Spacing:
         self._due: dict[ResourceRef, float] = {}
         self._lock = threading.Lock()
 
-    def delay_of(self, ref: ResourceRef) -> float | None:
-        """Seconds until its look for an event that comes now; None when one that serves for it is to come anyway."""
+    def delay_of(self, ref: ResourceRef) -> float:
+        """Seconds until its look for an event that comes now.
+
+        The look that an event before it asked for serves for it as well, unless the queue had it made sooner: so it is
+        asked for again, at the same time.
+        """
         with self._lock:
             now, last = self._clock(), self._due.get(ref)
-            if last is not None and last > now:
-                return None
-            due = self._due[ref] = now if last is None else max(now, last + self._space)
-            return due - now
+            if last is None or last <= now:
+                last = self._due[ref] = now if last is None else max(now, last + self._space)
+            return last - now
 
     def keep(self, refs: Iterable[ResourceRef]) -> None:
         """Forget all others."""
@@ -214,9 +217,7 @@ class LiveWatches:
         ref = owner_of(labels)
         if ref is None or ref not in self._wanted.get(watch, ()):
             return
-        delay = self._spacing.delay_of(ref)
-        if delay is not None:
-            self._queue.add([ref], delay)
+        self._queue.add([ref], self._spacing.delay_of(ref))
 
 
 def _way_to(cluster: KnownCluster) -> _Way | None:

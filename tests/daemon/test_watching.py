@@ -218,11 +218,11 @@ def test_a_thousand_events_in_a_second_are_five_looks_and_the_last_is_never_miss
     for _ in range(1000):
         now[0] += 0.001
         events.append(now[0])
-        delay = spacing.delay_of(ref("hot"))
-        if delay is not None:
-            looks.append(now[0] + delay)
+        at = round(now[0] + spacing.delay_of(ref("hot")), 6)
+        if at not in looks:  # asked for again, in case that it was made sooner: the queue knows it already
+            looks.append(at)
     assert len(looks) <= 6
     assert all(later - earlier >= 0.25 - 1e-9 for earlier, later in pairwise(looks))
-    assert looks[0] == events[0]
+    assert looks[0] == round(events[0], 6)
     assert looks[-1] >= events[-1], "a look that began before the last event does not show it"
     assert spacing.delay_of(ref("calm")) == 0.0

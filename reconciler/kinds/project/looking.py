@@ -19,7 +19,6 @@ from reconciler.kinds.project.objects import (
     BY_KIND,
     NAMESPACE,
     PRESENT,
-    PROJECT_LABEL,
     REQUESTED_AT,
     Place,
     filled,
@@ -220,13 +219,8 @@ class Look:
         wanted = {(place.cluster, place.path) for place, *_ in self._wanted}
         found: list[Place] = []
         for cluster, seen in self._seen.items():
-            for path, live in seen.objects.items():
-                labels = live["metadata"].get("labels") or {}
-                if (
-                    labels.get(PROJECT_LABEL) == self._recorded.id
-                    and (cluster, path) not in wanted
-                    and not is_leaving(live)
-                ):
+            for path, live in seen.of_project(self._recorded.id):
+                if (cluster, path) not in wanted and not is_leaving(live):
                     found.append(_place_of(cluster, live))
         return found
 

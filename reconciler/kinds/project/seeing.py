@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import TransientError, UnreachableError
-from reconciler.kinds.project.objects import NAMESPACE, SECRET, TYPES, Type
+from reconciler.kinds.project.objects import NAMESPACE, PROJECT_LABEL, SECRET, TYPES, Type
 from reconciler.model.marks import FIELD_MANAGER, KIND_LABEL, MANAGED_BY
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ class Seen:
 
     objects: dict[str, Live] = field(default_factory=dict)
     unserved: dict[str, Type] = field(default_factory=dict)
+    _by_project: dict[str | None, list[tuple[str, Live]]] | None = None
+
+    def of_project(self, project_id: str) -> list[tuple[str, Live]]:
+        """The objects of one project by its label, with their paths. Ask only once everything is fetched."""
+        if self._by_project is None:
+            self._by_project = {}
+            for path, live in self.objects.items():
+                owner = (live["metadata"].get("labels") or {}).get(PROJECT_LABEL)
+                self._by_project.setdefault(owner, []).append((path, live))
+        return self._by_project.get(project_id, [])
 
     def get(self, path: str) -> Live | None:
         """The object at a path unless it is being deleted."""

@@ -67,9 +67,10 @@ class Change:
     """What is to be done to one resource.
 
     resource: as desired, or as last recorded for one that vanished. before, after: observed and desired state in the
-    kind's normal form (None absent). requires: what has to be there first. follows: what changes before it, though it is
-    made also where that fails. conditional: what it is to be is known only after others of this plan were changed. orphan: only the record goes, the live thing stays. fingerprint:
-    SHA-256 of what this change was computed from, "" where nobody needs it. target: the system that it talks to.
+    kind's normal form (None absent). requires: what has to be there first. follows: what changes before it, though it
+    is made also where that fails. conditional: what it is to be is known only after others of this plan were changed.
+    orphan: only the record goes, the live thing stays. fingerprint: SHA-256 of what this change was computed from, ""
+    where nobody needs it. target: the system that it talks to.
     """
 
     ref: ResourceRef

@@ -1,9 +1,9 @@
 """Runs the real command line and kills it at the Nth line of some code that it comes to.
 
 `dying_at_lines.py 117 apply specs/ --yes`: a kill -9 before that line runs for the first time, counted over all threads
-and over the files whose paths hold one of the parts in $DYING_IN; unless that is set, the code for control planes. Lines
-that run again, as while it waits, count once, so that the number means the same each time. It ends by itself when it
-comes to fewer lines. 0 kills nothing and prints how many there were.
+and over the files whose paths hold one of the parts in $DYING_IN; unless that is set, the code for control planes.
+Lines that run again, as while it waits, count once, so that the number means the same each time. It ends by itself when
+it comes to fewer lines. 0 kills nothing and prints how many there were.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests.daemon.lab import document, until
 
 ABSENT = {"state": "absent"}
 KILLED = -9
-STRIDE = 7
+STRIDE = 17
 SECRETS = "/api/v1/namespaces/argocd/secrets"
 ACCOUNT = "/api/v1/namespaces/kube-system/serviceaccounts/argocd-manager"
 TOKEN = "/api/v1/namespaces/kube-system/secrets/argocd-manager-token"
@@ -241,7 +241,7 @@ def test_killed_inside_a_registration(lab: ArgoLab) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("registered", [True, False])
-def test_killed_at_every_seventh_line(lab: ArgoLab, registered: bool) -> None:
+def test_killed_at_every_seventeenth_line(lab: ArgoLab, registered: bool) -> None:
     dying = Dying(lab)
     dying.begin(registered=registered)
     for line in range(1, dying.lines(), STRIDE):

@@ -247,10 +247,14 @@ class _Child:
             os.killpg(self._process.pid, number)
 
     def _pump_until(self, give_up: float) -> None:
-        """Read what is left; somebody that the program left behind may hold the pipes open, so not for ever."""
+        """Read what is left; somebody that the program left behind may hold the pipes open, so not for ever.
+
+        What the pipes hold already is read in any case, however late this thread comes to it on a busy machine.
+        """
+        if self._pidfd is not None and self._pidfd in self._selector.get_map():
+            self._selector.unregister(self._pidfd)
+        self._pump(0.0)
         while any(stream in self._selector.get_map() for stream in self._kept) and time.monotonic() < give_up:
-            if self._pidfd is not None and self._pidfd in self._selector.get_map():
-                self._selector.unregister(self._pidfd)
             self._pump(_POLL)
 
     def _pump(self, wait: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -330,3 +333,20 @@ def test_private_output_is_returned_and_goes_nowhere_else() -> None:
     assert heard == []
     runner.run(["echo", "plain"], timeout=10)
     assert heard == ["plain\n"]
+
+
+def test_what_a_command_said_is_read_however_late_its_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of a busy machine may sleep from before the command speaks until the time to read it is over."""
+
+    looks = itertools.count()
+    clock = itertools.count(0.0, 10.0)
+
+    def ended_meanwhile(child: Any) -> bool:
+        """The first look lets it begin; the thread sleeps through all that comes after."""
+        how = os.WEXITED | os.WNOWAIT | (os.WNOHANG if next(looks) == 0 else 0)
+        return os.waitid(os.P_PID, child._process.pid, how) is not None
+
+    monkeypatch.setattr("reconciler.transports.process._Child._has_ended", ended_meanwhile)
+    monkeypatch.setattr("reconciler.transports.process.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    done = ProcessRunner().run(["sh", "-c", "printf out; printf err >&2"], timeout=1_000_000)
+    assert (done.stdout, done.stderr) == ("out", "err")

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconciler.kind import Context, Records, Step, Watch
-from reconciler.kinds.project.flux_install import wanted_installs
 from reconciler.kinds.project.keeping import facts, keep
-from reconciler.kinds.project.looking import look_at, wanted_environment
-from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, objects_of
-from reconciler.kinds.project.plan_steps import steps_of
+from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, objects_of, wanted_environment
 from reconciler.kinds.project.spec import ProjectSpec
 from reconciler.kinds.project.templating import made_of
 from reconciler.model.observation import Observation
@@ -71,15 +68,21 @@ class ProjectKind:
         if spec.template is not None:
             wanted["template"] = made_of(spec)
         if spec.flux.install:
+            from reconciler.kinds.project.flux_install import wanted_installs  # noqa: PLC0415 - see `steps`
+
             wanted["flux"] = wanted_installs(spec)
         return wanted
 
     def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
         """Look at all projects of one cluster."""
+        from reconciler.kinds.project.looking import look_at  # noqa: PLC0415 - see `steps`
+
         return look_at(resources, context)
 
     def steps(self, change: Change) -> Sequence[Step]:
         """The steps that the change needs."""
+        from reconciler.kinds.project.plan_steps import steps_of  # noqa: PLC0415 - git and REST: 60 ms, not for `validate`
+
         return steps_of(change)
 
     def seen(self, records: Records, resource: Resource, observation: Observation) -> None:

@@ -80,21 +80,6 @@ def look_at(resources: Sequence[Resource], context: Context) -> dict[ResourceRef
     return {one.resource.ref: _observation(one, clusters, found, context) for one in subjects}
 
 
-def wanted_environment(one: EnvironmentSpec, sequence: int) -> dict[str, Any]:
-    """What is compared of the row of an environment."""
-    return {
-        "name": one.name,
-        "type": one.type,
-        "description": one.description,
-        "approvalRequired": one.approval_required,
-        "minApprovals": one.min_approvals,
-        "cluster": one.cluster,
-        "namespace": one.namespace,
-        "path": one.path,
-        "sequence": sequence,
-    }
-
-
 def _pending(subject: Subject, clusters: Mapping[str, KnownCluster]) -> ResourceRef | None:
     """The first of its clusters that is not made yet."""
     missing = (name for name in subject.spec.clusters if name not in clusters or not clusters[name].was_verified)

@@ -185,3 +185,18 @@ def _kustomization(spec: ProjectSpec, environment: EnvironmentSpec, before: str)
     metadata = _metadata(spec, f"{ID8}-{environment.slug}", **{ENVIRONMENT_LABEL: environment.slug})
     kept = {name: value for name, value in optional.items() if value}
     return {"apiVersion": KUSTOMIZE_API, "kind": "Kustomization", "metadata": metadata, "spec": {**wanted, **kept}}
+
+
+def wanted_environment(one: EnvironmentSpec, sequence: int) -> dict[str, Any]:
+    """What is compared of the row of an environment."""
+    return {
+        "name": one.name,
+        "type": one.type,
+        "description": one.description,
+        "approvalRequired": one.approval_required,
+        "minApprovals": one.min_approvals,
+        "cluster": one.cluster,
+        "namespace": one.namespace,
+        "path": one.path,
+        "sequence": sequence,
+    }

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.errors import ReconcilerError, TerminalError, WaitingError
+from reconciler.errors import ReconcilerError, WaitingError
 from reconciler.kinds.project.forges import ForgeRepository, WantedRepository
-from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained, text_of
+from reconciler.kinds.project.forges.refusals import ForgeError, Remedies, explained, still_named, text_of
 from reconciler.transports.http_access import HttpError
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ class GitLab:
             found = http.find(f"/projects/{quote(full_name, safe='')}")
         except HttpError as error:
             raise explained(error, f"looking for {full_name}", _REMEDIES) from error
-        if found is None:
-            return None
-        repository = _repository(found)
-        if repository.full_name.lower() != full_name.lower():
-            message = f"{full_name} has become {repository.full_name} at GitLab: write that as repository.name"
-            raise TerminalError("Moved", message)
-        return repository
+        return None if found is None else still_named(_repository(found), full_name, "GitLab")
 
     def create(self, http: Http, wanted: WantedRepository) -> ForgeRepository:
         """See `Forge.create`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.errors import ReconcilerError, TerminalError, TransientError
+from reconciler.kinds.project.forges import ForgeRepository
 from reconciler.transports.git_command import clean
 from reconciler.transports.http_access import HttpError
 
@@ -30,6 +31,14 @@ def text_of(found: Any, name: str, *, needed: bool = True) -> str:
     if needed and not isinstance(value, str):
         raise TypeError(f"{name} is no text")
     return clean(value) if isinstance(value, str) else ""
+
+
+def still_named(found: ForgeRepository, full_name: str, forge: str) -> ForgeRepository:
+    """A repository that was looked for by this name. Raises TerminalError("Moved") where the forge led to another."""
+    if found.full_name.lower() != full_name.lower():
+        message = f"{full_name} has become {found.full_name} at {forge}: write that as repository.name"
+        raise TerminalError("Moved", message)
+    return found
 
 
 def explained(error: HttpError, what: str, remedies: Remedies) -> ReconcilerError:

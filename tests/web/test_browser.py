@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from filled_store import CHINESE, Filling
+from project_rows import MESSAGE, put_project
 
 from reconciler.model.plan import Action
 from reconciler.store import journal
@@ -254,6 +255,24 @@ def test_five_thousand_rows_are_shown_and_renewed(
     with capsys.disabled():
         print(f"\n5,000 rows in Chromium: {spent} ms from navigation to load")
     assert page.locator("tbody tr").count() == 5000
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_projects_page_is_readable_and_scrolls_in_one_direction_only(
+    filling: Filling, visit: Open, tmp_path: Path, width: int
+) -> None:
+    spec = {"cluster": "dev", "repository": {"provider": "github", "name": "acme/shop"}}
+    filling.want(filling.resource("dev"), filling.resource("shop", "Project", spec))
+    put_project(filling.database)
+    page = visit("/resources/Project/shop", viewport={"width": width, "height": 844})
+    assert page.get_by_text(MESSAGE).first.is_visible()
+    assert page.get_by_text("Development").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    folder = Path(os.environ.get("RECONCILER_SHOTS", tmp_path))
+    folder.mkdir(exist_ok=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        (folder / f"project-{width}-{scheme}.png").write_bytes(page.screenshot(full_page=True))
 
 
 @pytest.mark.soak

@@ -13,17 +13,22 @@ from reconciler.errors import TerminalError
 from reconciler.lab.commands import run
 from reconciler.lab.record import Lab
 
-_RANGE = ipaddress.ip_network("10.77.0.0/16")
+_RANGE = ipaddress.IPv4Network("10.77.0.0/16")
 
 
-def free_subnet() -> str:
-    """A network of 254 addresses that no interface and no route of this machine knows."""
+def free_subnet(name: str) -> str:
+    """A network of 254 addresses that no interface and no route of this machine knows.
+
+    Looked for from a place that the lab's name says, so that two that are made at the same time do not meet.
+    """
     addresses = json.loads(run("ip", "-j", "-4", "addr").stdout or "[]")
     routes = json.loads(run("ip", "-j", "-4", "route", "show", "table", "all").stdout or "[]")
     taken = [f"{one['local']}/{one['prefixlen']}" for link in addresses for one in link.get("addr_info", ())]
     taken += [route["dst"] for route in routes if route.get("dst", "default") != "default"]
     used = [ipaddress.ip_network(text, strict=False) for text in taken if _is_network(text)]
-    for subnet in _RANGE.subnets(new_prefix=24):
+    subnets = list(_RANGE.subnets(new_prefix=24))
+    first = int(name, 16) % len(subnets)
+    for subnet in (*subnets[first:], *subnets[:first]):
         if not any(subnet.overlaps(other) for other in used if isinstance(other, ipaddress.IPv4Network)):
             return str(subnet)
     raise TerminalError("LabFailed", f"no network of {_RANGE} is free")

@@ -16,7 +16,7 @@ SSH, RSYNC = 22, 873
 
 def plan(name: str, names: tuple[str, ...]) -> Lab:
     """What the lab is going to be."""
-    subnet = network.free_subnet()
+    subnet = network.free_subnet(name)
     nodes = (Node(node, network.address_of(subnet, number), SSH, RSYNC) for number, node in enumerate(names, 1))
     return Lab(name, "rooted", tuple(nodes), subnet)
 

@@ -26,10 +26,11 @@ def _strays(folder: Path) -> Iterator[Process]:
     marks = tuple(f"{folder}/{name}" for name in ("root", "sshd_config", "rsyncd.conf"))
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-            session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+            told = (entry / "cmdline").read_bytes().decode("utf-8", "replace")  # sshd writes its own words there
+            program, _, fields = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            session = int(fields.split()[3])
         except (OSError, ValueError, IndexError):
             continue
-        is_ours = Path(words[0]).name in _PROGRAMS and any(mark in word for word in words[1:] for mark in marks)
+        is_ours = program in _PROGRAMS and any(mark in told for mark in marks)
         if is_ours and session == int(entry.name):
             yield Process.of(session)

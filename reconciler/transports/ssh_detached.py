@@ -35,9 +35,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _ASK_TIMEOUT = 30.0
 _BEGINS_WITHIN = 10.0
 _POLL = (0.05, 1.0)
-_BASE = (
-    'if test "$(id -u)" = 0; then base={root}; else base="$HOME/.local/state/reconciler-node"; fi; at="$base"/{name}; '
-)
+_USUAL = 'if test "$(id -u)" = 0; then base={root}; else base="$HOME/.local/state/reconciler-node"; fi'
 _RUNNER = """#!/bin/sh
 # Runs the script beside it, once: started by systemd-run or setsid, $1 seconds at most.
 at=$(dirname "$0")
@@ -104,11 +102,15 @@ class Found:
 
 
 class DetachedCommands:
-    """The commands of one host. become: how to be root, as words before a command: `("sudo", "-n")`."""
+    """The commands of one host. become: how to be root, as words before a command: `("sudo", "-n")`.
 
-    def __init__(self, ssh: Ssh, become: tuple[str, ...] = ()) -> None:
+    base: the folder on the host in which they are kept; "" for the usual one of root, or of the user.
+    """
+
+    def __init__(self, ssh: Ssh, become: tuple[str, ...] = (), base: str = "") -> None:
         self._ssh = ssh
         self._become = become
+        self._base = base
 
     def start(self, name: str, script: str, *, timeout: float, env: Mapping[str, str] | None = None) -> None:
         """Make sure that the command of this name has been started, once.
@@ -167,7 +169,8 @@ class DetachedCommands:
         self._run(name, _FORGET)
 
     def _run(self, name: str, script: str, stdin: str | None = None) -> Completed:
-        base = _BASE.format(root=BASE_OF_ROOT, name=_checked(name))
+        where = f"base={shlex.quote(self._base)}" if self._base else _USUAL.format(root=BASE_OF_ROOT)
+        base = f'{where}\nat="$base"/{_checked(name)}\n'
         command = shlex.join([*self._become, "/bin/sh", "-c", base + script])
         return self._ssh.run(command, timeout=_ASK_TIMEOUT, stdin=stdin)
 

@@ -17,7 +17,7 @@ from reconciler.lab import labs
 from reconciler.lab.network import link_of
 from reconciler.lab.record import Lab
 from reconciler.transports.ssh import Ssh
-from reconciler.transports.ssh_detached import BASE_OF_ROOT, DetachedCommands, Found
+from reconciler.transports.ssh_detached import DetachedCommands, Found
 
 
 @dataclass
@@ -62,8 +62,9 @@ def host(lab_home: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
     assert lab is not None
     folder = "/srv" if lab.variant == "rooted" else str(lab_home)
     with Ssh(place_of(lab_home, lab, "master")) as ssh:
-        yield Host(lab_home, lab, ssh, DetachedCommands(ssh), folder)
-        ssh.run(f"rm -rf {BASE_OF_ROOT}/test-* {folder}/count*", timeout=30)
+        base = f"{folder}/commands"
+        yield Host(lab_home, lab, ssh, DetachedCommands(ssh, base=base), folder)
+        ssh.run(f"rm -rf {base} {folder}/count*", timeout=30)
 
 
 def test_it_says_what_it_said_and_how_it_ended(host: Host) -> None:
@@ -125,7 +126,7 @@ def test_who_waits_no_longer_leaves_it_running(host: Host) -> None:
 def test_what_it_says_without_end_is_bounded_and_does_not_stop_it(host: Host) -> None:
     host.commands.start("test-loud", "head -c 3000000 /dev/zero | tr '\\0' x; echo ready >&2; exit 5", timeout=30)
     assert host.commands.wait("test-loud", timeout=30).status == 5
-    assert host.said(f"stat -c %s {BASE_OF_ROOT}/test-loud/log") == "1000000"
+    assert host.said(f"stat -c %s {host.folder}/commands/test-loud/log") == "1000000"
 
 
 def test_what_it_leaves_behind_goes_on_and_holds_nothing_up(host: Host) -> None:
@@ -140,7 +141,7 @@ def test_one_whose_runner_was_killed_still_runs_until_it_is_gone(host: Host) -> 
     go = f"{host.folder}/count-go"
     host.commands.start("test-killed", until(go), timeout=60)
     runs(host, "test-killed")
-    host.said(f"read pid start < {BASE_OF_ROOT}/test-killed/running/pid; kill -9 $pid")
+    host.said(f"read pid start < {host.folder}/commands/test-killed/running/pid; kill -9 $pid")
     runs(host, "test-killed")
     host.said(f"touch {go}")
     assert host.commands.wait("test-killed", timeout=20).standing == "interrupted"
@@ -148,7 +149,7 @@ def test_one_whose_runner_was_killed_still_runs_until_it_is_gone(host: Host) -> 
 
 def test_nobody_else_may_read_what_runs(host: Host) -> None:
     host.commands.start("test-private", "true", timeout=20)
-    assert host.said(f"stat -c %a {BASE_OF_ROOT} {BASE_OF_ROOT}/test-private").split() == ["700", "700"]
+    assert host.said(f"stat -c %a {host.folder}/commands {host.folder}/commands/test-private").split() == ["700", "700"]
 
 
 @pytest.mark.parametrize("name", ["../x", "", "A", "a b", "a;b", "-x", "x" * 101])

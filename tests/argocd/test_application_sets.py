@@ -37,7 +37,7 @@ def test_row_0_23_the_set_comes_after_the_records_of_the_clusters(lab: ArgoLab) 
     assert lab.plan() == {}
 
 
-def test_case_08_elements_are_the_recorded_business_clusters_sorted(lab: ArgoLab) -> None:
+def test_case_08_k26_elements_are_the_recorded_business_clusters_sorted(lab: ArgoLab) -> None:
     """Also row 0-30: whatever made the records. With none at all, the empty list is applied (K26)."""
     lab.write("all.yaml", application_set("case-08"), cluster("zeta"), cluster("alpha"))
     lab.apply()

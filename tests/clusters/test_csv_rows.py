@@ -163,7 +163,7 @@ def test_row_0_04_import_is_idempotent_and_a_restart_changes_nothing(docker: Doc
     }
 
 
-def test_row_0_04_a_restart_brings_nothing_back(docker: DockerLab) -> None:
+def test_row_0_04_k14_a_restart_brings_nothing_back(docker: DockerLab) -> None:
     """Also not when everything was deleted since: K14."""
     file = csv_file(docker, only("dev-a"))
     docker.ok("import", "csv", file)

@@ -26,7 +26,7 @@ def test_case_09_what_a_record_holds(docker: DockerLab) -> None:
     assert [row["name"] for row in docker.rows("SELECT name FROM clusters")] == ["dev-a"]
 
 
-def test_case_18_a_look_says_by_its_code_what_it_found_and_changes_nothing(docker: DockerLab) -> None:
+def test_case_18_k05_a_look_says_by_its_code_what_it_found_and_changes_nothing(docker: DockerLab) -> None:
     """Drift, a database that cannot be used, and what the last runs did: each told to programs."""
     docker.write("dev.yaml", docker_cluster("dev", "k3d"))
     docker.apply()

@@ -7,6 +7,7 @@ from typing import Any
 
 MAX_DEPTH = 100
 MAX_NODES = 2_000_000
+_SIMPLE = frozenset({bool, int, type(None)})
 
 
 def plain_fault(value: Any, allowed: tuple[type, ...] = ()) -> str:
@@ -15,8 +16,39 @@ def plain_fault(value: Any, allowed: tuple[type, ...] = ()) -> str:
     allowed: further types that may stand in it. What holds itself, or is deeper or larger than anybody needs, is no
     plain data either.
     """
-    if value.__class__ is dict and all(map(_is_simple, value, value.values())):
-        return ""  # most states by far
+    return "" if _is_surely_plain(value, allowed) else _fault(value, allowed)
+
+
+def _is_surely_plain(value: Any, allowed: tuple[type, ...]) -> bool:
+    """Whether it is good and of built-in types throughout, as most values are: that is quick to see, level by level."""
+    level, nodes = [value], 0
+    for _ in range(MAX_DEPTH):
+        nodes += len(level)
+        below: list[Any] = []
+        for one in level:
+            kind = one.__class__
+            if kind is str:
+                if not one.isascii() and not _is_clean(one):
+                    return False
+            elif kind is dict:
+                for name in one:
+                    if name.__class__ is not str or not (name.isascii() or _is_clean(name)):
+                        return False
+                below += one.values()
+            elif kind is list or kind is tuple:
+                below += one
+            elif kind not in _SIMPLE and kind not in allowed:
+                return False
+            if nodes + len(below) > MAX_NODES:  # at once, because one list may stand in many places
+                return False
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _fault(value: Any, allowed: tuple[type, ...]) -> str:
+    """The same with the place, of whatever types."""
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     nodes = 0
     while waiting:
@@ -34,13 +66,6 @@ def plain_fault(value: Any, allowed: tuple[type, ...] = ()) -> str:
         elif fault := _scalar_fault(one, allowed):
             return f"{_place(path)} {fault}"
     return ""
-
-
-def _is_simple(name: Any, member: Any) -> bool:
-    """A field that cannot be wrong: asked first, because it is asked of every field of every state."""
-    if name.__class__ is not str or not name.isascii():
-        return False
-    return member is None or member.__class__ in (int, bool) or (member.__class__ is str and member.isascii())
 
 
 def _scalar_fault(one: Any, allowed: tuple[type, ...]) -> str:

@@ -215,8 +215,9 @@ class Step:
     promise. run returns JSON outputs, journalled with the outcome. check answers, for a step that was open when its
     process died, whether it had been carried out. undo reverts it. safe_point: a newer generation may take
     over before it. command: the external command that it is about, as a plan shows it. independent: when it fails, the
-    change has failed, but independent steps right after it are tried all the same. No step may rely on having run only
-    once.
+    change has failed, but independent steps right after it are tried all the same. undo_partial: its `undo` also takes
+    back what a run of it that failed has left. commits: once it is done, nothing up to it is taken back any more. No
+    step may rely on having run only once.
     """
 
     name: str
@@ -229,6 +230,8 @@ class Step:
     safe_point: bool = True
     command: str = ""
     independent: bool = False
+    undo_partial: bool = False
+    commits: bool = False
 
 
 class Kind(Protocol):

@@ -15,7 +15,6 @@ from reconciler.errors import (
     LeaseLostError,
     ReconcilerError,
     TerminalError,
-    TransientError,
     WaitingError,
 )
 from reconciler.kind import Context, Step
@@ -89,16 +88,23 @@ class StepRunner:
             raise
 
     def _tried(self, step: Step, done: list[Step]) -> Exception | None:
-        """Run a step. What an independent one failed with is returned; everything else is raised."""
+        """Run a step. What an independent one failed with is returned; everything else is raised.
+
+        done: what is to be taken back if a later one fails; nothing once a step has committed it all.
+        """
         try:
             self._run_or_skip(step)
         except (LeaseLostError, WaitingError):
             raise
         except Exception as error:
+            if step.undo_partial:
+                done.append(step)
             if not step.independent:
                 raise
             return error
         done.append(step)
+        if step.commits:
+            done.clear()
         return None
 
     def _run_or_skip(self, step: Step) -> None:
@@ -108,7 +114,7 @@ class StepRunner:
             self.outputs[step.name] = self.unfinished.outputs[step.name]
             return
         if self.unfinished is not None and earlier is StepOutcome.FAILED:
-            raise TransientError("StepFailed", self.unfinished.messages.get(step.name, f"step {step.name} failed"))
+            raise TerminalError("StepFailed", self.unfinished.messages.get(step.name, f"step {step.name} failed"))
         self._may_go_on(step)
         self._journalled(self._planned(step), step.run if earlier is None else self._again(step))
 
@@ -181,7 +187,10 @@ class StepRunner:
         return isinstance(error, WaitingError) and self.runtime.kinds[self.change.ref.kind].recovery == "continue"
 
     def _undo(self, done: Sequence[Step]) -> None:
-        """Take back what was done; what cannot be taken back is logged and does not hide the first error."""
+        """Take back what was done; what cannot be taken back is logged and does not hide the first error.
+
+        What has to wait is waited for where the change can be gone on with: those before it build on its being undone.
+        """
         for step in reversed(done):
             if step.undo is None or self._was(f"undo-{step.name}") is StepOutcome.DONE:
                 continue
@@ -191,7 +200,9 @@ class StepRunner:
                 self._journalled(planned, lambda context, undo=undo: undo(context))  # type: ignore[misc]  # default binds it
             except LeaseLostError:
                 raise
-            except Exception:
+            except Exception as error:
+                if self._goes_on_after(error):
+                    raise
                 log.exception("%s: step %s could not be undone", self.change.ref, step.name)
 
     def _progress_of(self, planned: PlannedStep) -> Callable[[float, str], None]:

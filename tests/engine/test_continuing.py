@@ -45,7 +45,7 @@ class Upgrade(Probe):
         self.answers: CheckAnswer = "not_done"
         self.script = [
             Step(
-                "stop", "Stop it", lambda context: self._carry_out("stop"), undo=lambda context: self._take_back("stop")
+                "stop", "Stop it", lambda context: self._carry_out("stop"), undo=lambda context: self.take_back("stop")
             ),
             Step("install", "Install it", self._install, check=self._check, safe_point=False),
             Step("start", "Start it", self._start),
@@ -74,7 +74,7 @@ class Upgrade(Probe):
         self.ran.append("check")
         return self.answers
 
-    def _take_back(self, name: str) -> None:
+    def take_back(self, name: str) -> None:
         self._carry_out(f"undo-{name}")
 
 
@@ -178,6 +178,49 @@ def test_a_step_that_waits_is_begun_again_later_in_the_same_change(
     assert engine.apply()["one"].verdict == "changed"
     assert upgrade.ran == ["check", "install", "start"]
     assert len(place.rows("SELECT id FROM changes")) == 1
+
+
+def test_an_undo_that_has_to_wait_is_waited_for_before_earlier_ones_run(
+    place: Place, opened: Opened, upgrade: Upgrade
+) -> None:
+    upgrade.script[1] = replace(upgrade.script[1], undo=lambda context: upgrade.take_back("install"))
+    place.write("a.yaml", document())
+    engine = opened(kinds=[upgrade])
+    upgrade.fails_in, upgrade.waits_in = "start", "undo-install"
+    assert engine.apply()["one"].reason == "NotYet"
+    assert upgrade.ran == ["stop", "install", "start", "undo-install"]
+    upgrade.fails_in, upgrade.waits_in = "", ""
+    upgrade.ran.clear()
+    result = engine.apply()["one"]
+    assert (result.verdict, result.message) == ("failed", "start failed")
+    assert upgrade.ran == ["undo-install", "undo-stop"]
+    assert [row["verdict"] for row in place.rows("SELECT verdict FROM changes")] == ["failed"]
+
+
+def test_a_failed_step_is_taken_back_as_well_where_it_says_so(place: Place, opened: Opened, upgrade: Upgrade) -> None:
+    undo = lambda context: upgrade.take_back("install")  # noqa: E731 - the shortest way to say it
+    upgrade.script[1] = replace(upgrade.script[1], undo=undo, undo_partial=True)
+    upgrade.fails_in = "install"
+    place.write("a.yaml", document())
+    assert opened(kinds=[upgrade]).apply()["one"].verdict == "failed"
+    assert upgrade.ran == ["stop", "install", "undo-install", "undo-stop"]
+
+
+@pytest.mark.parametrize("dies_first", [False, True])
+def test_what_a_step_has_committed_is_not_taken_back(
+    place: Place, opened: Opened, upgrade: Upgrade, dies_first: bool
+) -> None:
+    upgrade.script[1] = replace(upgrade.script[1], commits=True)
+    upgrade.fails_in = "" if dies_first else "start"
+    if dies_first:
+        dies(place, opened, upgrade, "start")
+        upgrade.fails_in = "start"
+        result = goes_on(opened, upgrade)[1]
+    else:
+        place.write("a.yaml", document())
+        result = opened(kinds=[upgrade]).apply()["one"]
+    assert (result.verdict, result.message) == ("failed", "start failed")
+    assert "undo-stop" not in upgrade.ran
 
 
 def test_a_newer_generation_takes_over_only_where_it_may(place: Place, opened: Opened, upgrade: Upgrade) -> None:

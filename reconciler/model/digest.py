@@ -21,6 +21,8 @@ def to_plain(
     """Plain JSON data for a spec value; a Secret becomes what `secret` returns, a SpecFile what `file` returns."""
     if value.__class__ in _SCALARS:  # most values by far
         return value
+    if value.__class__ is dict:  # most of the others
+        return {key: to_plain(member, secret, file) for key, member in value.items()}
     if isinstance(value, Secret):
         return secret(value)
     if isinstance(value, SpecFile):

@@ -15,7 +15,11 @@ from reconciler.model.plan import FieldDiff
 from reconciler.model.resource import State
 from reconciler.model.secret import SECRET_MARK
 
+Place = tuple[Any, str | int]
+"""A field: the place of what it stands in, and its name or index there. Its path is only made for one that differs."""
+
 ROOT = "spec"
+_ROOT: Place = (None, ROOT)
 _MISSING = object()
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _PLAIN_KEY = re.compile(r"^[A-Za-z0-9_-]+\Z")
@@ -28,7 +32,7 @@ def diff(desired: State, observed: State, applied: State = None, ignore: Sequenc
     desired, observed, applied: plain JSON data in the kind's normal form, None for absent or never applied.
     ignore: paths such as `spec.replicas` or `spec.ports.*`; what lies below an ignored path is ignored too.
     """
-    found = _compare(ROOT, desired, observed, _MISSING if applied is None else applied)
+    found = _compare(_ROOT, desired, observed, _MISSING if applied is None else applied)
     return tuple(entry for entry in found if not is_ignored(entry.path, ignore))
 
 
@@ -83,36 +87,44 @@ def _compared(path: str, desired: Any, observed: Any, applied: Any, ignore: Sequ
     }
 
 
-def _compare(path: str, desired: Any, observed: Any, applied: Any) -> Iterator[FieldDiff]:
+def _compare(place: Place, desired: Any, observed: Any, applied: Any) -> Iterator[FieldDiff]:
     if _is_plain_mapping(desired) and _is_plain_mapping(observed):
-        yield from _compare_mappings(path, desired, observed, applied if isinstance(applied, Mapping) else {})
+        yield from _compare_mappings(place, desired, observed, applied if _is_mapping(applied) else {})
     elif _is_list(desired) and _is_list(observed):
-        yield from _compare_lists(path, desired, observed, applied if _is_list(applied) else ())
+        yield from _compare_lists(place, desired, observed, applied if _is_list(applied) else ())
     elif not _same(desired, observed):
-        yield _entry(path, None if observed is _MISSING else observed, desired)
+        yield _entry(_path(place), None if observed is _MISSING else observed, desired)
 
 
 def _compare_mappings(
-    path: str, desired: Mapping[str, Any], observed: Mapping[str, Any], applied: Mapping[str, Any]
+    place: Place, desired: Mapping[str, Any], observed: Mapping[str, Any], applied: Mapping[str, Any]
 ) -> Iterator[FieldDiff]:
     for name, wanted in desired.items():
         there = observed.get(name, _MISSING)
         if wanted.__class__ in _SCALARS and wanted.__class__ is there.__class__ and wanted == there:
-            continue  # most fields of most resources: nothing that would need a path
-        yield from _compare(join(path, name), wanted, there, applied.get(name, _MISSING))
+            continue  # most fields of most resources
+        yield from _compare((place, name), wanted, there, applied.get(name, _MISSING))
     for name in applied:
         if name not in desired and observed.get(name) is not None:
-            yield _entry(join(path, name), observed[name], None)
+            yield _entry(_path((place, name)), observed[name], None)
 
 
 def _compare_lists(
-    path: str, desired: Sequence[Any], observed: Sequence[Any], applied: Sequence[Any]
+    place: Place, desired: Sequence[Any], observed: Sequence[Any], applied: Sequence[Any]
 ) -> Iterator[FieldDiff]:
     for index, wanted in enumerate(desired):
         there = observed[index] if index < len(observed) else _MISSING
-        yield from _compare(f"{path}[{index}]", wanted, there, applied[index] if index < len(applied) else _MISSING)
+        yield from _compare((place, index), wanted, there, applied[index] if index < len(applied) else _MISSING)
     for index in range(len(desired), len(observed)):
-        yield _entry(f"{path}[{index}]", observed[index], None)
+        yield _entry(_path((place, index)), observed[index], None)
+
+
+def _path(place: Place) -> str:
+    """The path of a place: `spec.ports["a.b"][0]`."""
+    above, part = place
+    if above is None:
+        return str(part)
+    return f"{_path(above)}[{part}]" if isinstance(part, int) else join(_path(above), part)
 
 
 def _same(desired: Any, observed: Any) -> bool:
@@ -190,14 +202,18 @@ def _without_secrets(value: Any) -> Any:
 
 def _is_secret(value: Any) -> bool:
     """The stored form of a Secret: a mapping with just `secret`, a digest."""
-    if not isinstance(value, Mapping) or len(value) != 1:
+    if not _is_mapping(value) or len(value) != 1:
         return False
     held = value.get("secret")
     return isinstance(held, str) and _DIGEST.match(held) is not None
 
 
 def _is_plain_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping) and not _is_secret(value)
+    return _is_mapping(value) and (len(value) != 1 or not _is_secret(value))
+
+
+def _is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return value.__class__ is dict or isinstance(value, Mapping)  # the latter alone takes five times as long
 
 
 def _is_list(value: Any) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeGuard
 
 from reconciler.model.marks import FIELD_MANAGER
 
@@ -52,13 +52,14 @@ def _owned(live: Mapping[str, Any]) -> Fields:
 
 
 def _mapping(live: Mapping[str, Any], wanted: Any, owned: Fields, *, quantities: bool) -> dict[str, Any]:
-    wishes: Mapping[str, Any] = wanted if isinstance(wanted, Mapping) else {}
+    wishes: Mapping[str, Any] = wanted if _is_mapping(wanted) else {}
     kept: dict[str, Any] = {}
     for name, member in live.items():
         mine = owned.get(f"f:{name}")
         if name in wishes or mine is not None:
             below = quantities or name in _QUANTITY_PARENTS
-            kept[name] = _value(member, wishes.get(name, _MISSING), mine or {}, quantities=below)
+            is_leaf = member.__class__ is str and not below  # most members by far
+            kept[name] = member if is_leaf else _value(member, wishes.get(name, _MISSING), mine or {}, quantities=below)
     for name, wish in wishes.items():
         if name not in live and not wish:
             kept[name] = wish
@@ -66,7 +67,7 @@ def _mapping(live: Mapping[str, Any], wanted: Any, owned: Fields, *, quantities:
 
 
 def _value(live: Any, wanted: Any, owned: Fields, *, quantities: bool) -> Any:
-    if isinstance(live, Mapping) and (isinstance(wanted, Mapping) or wanted is _MISSING):
+    if _is_mapping(live) and (_is_mapping(wanted) or wanted is _MISSING):
         whole = wanted is _MISSING and not any(name.startswith("f:") for name in owned)
         return dict(live) if whole else _mapping(live, wanted, owned, quantities=quantities)
     if isinstance(live, list) and (isinstance(wanted, list) or wanted is _MISSING):
@@ -74,6 +75,10 @@ def _value(live: Any, wanted: Any, owned: Fields, *, quantities: bool) -> Any:
     if quantities and wanted is not _MISSING and _same_quantity(live, wanted):
         return wanted
     return live
+
+
+def _is_mapping(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return value.__class__ is dict or isinstance(value, Mapping)  # the latter alone takes five times as long
 
 
 def _list(live: Sequence[Any], wanted: Sequence[Any], owned: Fields, *, quantities: bool) -> list[Any]:

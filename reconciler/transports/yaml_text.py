@@ -1,27 +1,65 @@
 """YAML that is no spec: manifests, kubeconfigs, values of the command line. Called by all that reads such text.
 
 The loader in C walks nested collections by recursion, and a few thousand brackets end the process without an error, so
-depth is counted on the parser's events first, which need no recursion.
+depth is counted on the parser's events first, which need no recursion. A text that is JSON throughout is read as JSON,
+as kubectl does.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from typing import Any, NoReturn
 
 MAX_DEPTH = 100
+_SEPARATOR = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def load_yaml_documents(text: str | bytes, loader: Any = None) -> list[Any]:
     """Every document, by the safe loader in C or a subclass of it. Raises yaml.YAMLError, also for deep nesting.
 
-    Documents of plain values are built straight from the parser's events: that takes a third of the time.
+    Documents of plain values are built straight from the parser's events: that takes a third of the time. Those that
+    programs write as JSON take a tenth of that.
     """
+    if isinstance(text, str) and (written := _json_documents(text)) is not None:
+        return written
     import yaml  # noqa: PLC0415 - costs 20 ms, and who imports this may never read any
 
     chosen = loader or getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder(yaml, chosen(text))
     documents = builder.documents()
     return documents if builder.is_plain else list(yaml.load_all(text, chosen))
+
+
+def _json_documents(text: str) -> list[Any] | None:
+    """The documents of a text of JSON objects between lines of `---`; None for any other text, and for a doubtful one.
+
+    Doubtful is what JSON lets pass and YAML does not: deep nesting, half of a surrogate pair, numbers that are none.
+    """
+    if not text.lstrip("-\r\n\t ").startswith("{") or _HALF_A_PAIR.search(text):
+        return None
+    first, *others = _SEPARATOR.split(text)
+    parts = others if others and not first.strip() else [first, *others]
+    try:
+        found = [json.loads(part, parse_constant=_refuse) if part.strip() else None for part in parts]
+    except (ValueError, RecursionError):
+        return None
+    return None if _is_too_deep(found) else found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _is_too_deep(documents: list[Any]) -> bool:
+    level: list[Any] = [documents]
+    for _ in range(MAX_DEPTH + 1):
+        members = (member for one in level for member in (one.values() if type(one) is dict else one))
+        level = [member for member in members if type(member) is dict or type(member) is list]
+        if not level:
+            return False
+    return True
 
 
 class _Builder:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reconciler.transports.yaml_text import MAX_DEPTH, load_yaml, load_yaml_documents
@@ -23,9 +24,17 @@ TEXTS = [
     *("a: 1\na: 2\n", "'a': \"1\"\n\"b\": '2'\n", "a: |\n  x\n  y\nb: >\n  x\n  y\n", "1: a\ntrue: b\n~: c\n1.5: d\n"),
     *("a: &x {b: 1}\nc: *x\n", "a: &x 1\nb: *x\n", "a: &x {b: 1}\nc: {<<: *x, d: 2}\n", "<<: {a: 1}\nb: 2\n"),
     *("a: !!str 1\n", "a: !!binary aGVsbG8=\n", "!!set {a, b}\n", "? [1, 2]\n: x\n", "'<<': 1\n", "a: ! 12\n"),
+    *(
+        '{"a": [1, 1.5, true, null, "\\u00e9\\/"], "a": {}}',
+        '---\n{"a": 1}\n---\n---\r\n{\n"b":\t2}\n---\n',
+        '{"a": "---"}',
+    ),
+    *('{"a": NaN}', '{"a": 1}\n--- {"b": 2}\n', '{"a": 1}\n---\nb: 2\n', '- {"a": 1}\n', '--- \n{"a": 1}\n...\n'),
     *("x\n...\n---\ny\n", "%YAML 1.1\n---\na: 1\n", "a: 'it''s'\n", "- - - 1\n    - 2\n  - 3\n- 4\n"),
 ]
 BROKEN = [
+    '{"a": "\\ud800"}',
+    '{"a": 1} {"b": 2}',
     "a: [",
     "a: b: c",
     "a: !!int x",
@@ -64,10 +73,23 @@ def test_no_text_is_read_in_another_way(text: str) -> None:
     assert repr(outcome(lambda: load_yaml_documents(text))) == repr(expected)
 
 
-@pytest.mark.parametrize("bracket", ["[", "{a: "])
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=3), st.sampled_from([None, 1]))
+def test_json_is_read_as_json(value: dict[str, Any], indent: int | None) -> None:
+    text = json.dumps(value, default=str, ensure_ascii=False, indent=indent)
+    assume("Infinity" not in text)
+    assert load_yaml_documents(f"---\n{text}\n---\n{text}") == [json.loads(text)] * 2
+
+
+def test_a_number_of_json_is_one() -> None:
+    assert load_yaml('{"a": 1e3}') == {"a": 1000.0}
+
+
+@pytest.mark.parametrize("bracket", ["[", "{a: ", '{"a": '])
 def test_what_is_nested_too_deep_is_refused_and_nothing_less(bracket: str) -> None:
-    closing = {"[": "]", "{a: ": "}"}[bracket]
-    assert load_yaml(bracket * MAX_DEPTH + closing * MAX_DEPTH)
+    closing = "]" if bracket == "[" else "}"
+    assert load_yaml(bracket * MAX_DEPTH + "null" + closing * MAX_DEPTH)
+    with pytest.raises(yaml.YAMLError, match="nested"):
+        load_yaml(bracket * (MAX_DEPTH + 1) + "null" + closing * (MAX_DEPTH + 1))
     with pytest.raises(yaml.YAMLError, match="nested"):
         load_yaml(bracket * 50_000)
 

@@ -180,7 +180,9 @@ class _Cleaner:
         if self._left < 0 or depth > MAX_DEPTH:
             limit = f"{MAX_NODES:,} values or {MAX_DEPTH} levels"
             raise SpecError("InvalidManifest", f"{self._where} has more than {limit}")
-        if isinstance(value, Mapping):
+        if value.__class__ is str:  # most values by far
+            return value
+        if value.__class__ is dict or isinstance(value, Mapping):
             self._check_names(value)
             return {name: self.clean(member, depth + 1) for name, member in value.items() if member is not None}
         if isinstance(value, list | tuple):

@@ -168,7 +168,7 @@ def test_variables_from_the_command_line(place: Place) -> None:
 def test_whoever_stops_reading_stops_nothing(place: Place) -> None:
     names = [f"e{number}" for number in range(30)]
     place.write("a.yaml", *(entry(name) for name in names))
-    process = place.start("apply", place.specs, "--yes")
+    process = place.start_program("apply", place.specs, "--yes")
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()

@@ -84,7 +84,7 @@ def test_control_characters_of_others_never_get_through(place: Place) -> None:
 def test_whoever_stops_reading_a_list_sees_no_traceback(place: Place) -> None:
     place.write("a.yaml", *(entry(f"e{number}") for number in range(40)))
     place.apply()
-    process = place.start("get", "-o", "json")
+    process = place.start_program("get", "-o", "json")
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

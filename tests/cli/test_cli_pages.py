@@ -88,7 +88,7 @@ def test_the_stream_of_get_is_as_described(place: Place) -> None:
 
 def watched(place: Place) -> Iterator[dict[str, Any]]:
     """The lines of a watch, during which the only resource goes."""
-    process = place.start("get", "-w", "-o", "json")
+    process = place.start_program("get", "-w", "-o", "json")
     deadline = threading.Timer(60, process.kill)  # then there is nothing more to read
     deadline.start()
     try:

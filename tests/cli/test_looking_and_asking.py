@@ -41,7 +41,7 @@ def test_an_empty_store_is_no_error(place: Place) -> None:
 
 @pytest.mark.parametrize("output", ["name", "table"])
 def test_a_watch_prints_what_changes(applied: Place, output: str) -> None:
-    process = applied.start("get", "-w", "-o", output)
+    process = applied.start_program("get", "-w", "-o", output)
     deadline = threading.Timer(60, process.kill)
     deadline.start()
     try:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
-from forking import run_forked
+from forking import Forked, run_forked
 from prepared import put_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ DEADLINE = 45.0
 """Seconds that anything may take on a loaded machine. Generous: waiting ends as soon as what is awaited is there."""
 
 T = TypeVar("T")
+Process = subprocess.Popen[bytes] | Forked
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,12 @@ class Lab:
     root: Path
     settings: dict[str, Any] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
-    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.home = self.root / "home"
         self.home.mkdir(mode=0o700, parents=True)
-        put_store(self.home)
+        put_store(self.home, "entry_kind")
         self.specs = self.root / "specs"
         self.specs.mkdir()
         self.live_file = self.root / "live.json"
@@ -101,7 +102,7 @@ class Lab:
         return {**kept, **ours, **more}
 
     def run(self, *arguments: object, timeout: float = 90.0, **environment: str) -> Done:
-        """A command, to its end. Its process is a fork of one that has imported it; `start` begins with nothing."""
+        """A command, to its end. Its process is a fork of one that has imported it."""
         done = run_forked([RECONCILER, *map(str, arguments)], self.environment(**environment), timeout=timeout)
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -112,17 +113,17 @@ class Lab:
         return done.out
 
     def start(self, *arguments: object, **environment: str) -> Command:
-        """A command that goes on while the test does."""
+        """A command that goes on while the test does: a fork too, unless it is to be prefixed."""
         number = len(self.started)
         out, err = self.root / f"{number}.out", self.root / f"{number}.err"
+        command = [*self.prefix, RECONCILER, *map(str, arguments)]
+        env = self.environment(**environment)
+        process: Process
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = subprocess.Popen(
-                [*self.prefix, RECONCILER, *map(str, arguments)],
-                env=self.environment(**environment),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
+            if self.prefix:
+                process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+            else:
+                process = Forked(command, env, stdout=stdout, stderr=stderr)
         self.started.append(process)
         return Command(process, out, err)
 
@@ -281,7 +282,7 @@ class Lab:
 class Command:
     """A process that a test started."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     out_file: Path
     err_file: Path
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import Forked
 from place import Place, entry, kill, living, wait_for, wait_until_stopped
 
 COMMITS = 24
@@ -34,7 +33,7 @@ def applied(place: Place) -> dict[str, Any]:
     return place.there()
 
 
-def stopped_at_commit(place: Place, number: int, *arguments: str) -> subprocess.Popen[str] | None:
+def stopped_at_commit(place: Place, number: int, *arguments: str) -> Forked | None:
     """An apply that stopped right before its Nth transaction is stored; None when it ended before."""
     process = place.start("apply", str(place.specs), "--yes", *arguments, stop=f"commit:{number}")
     if wait_until_stopped(process):
@@ -265,10 +264,11 @@ def test_stalled_lease_holder_writes_nothing_after_takeover(place: Place, moment
     assert live in (None, place.there())
 
 
-def test_python_itself_can_stop_and_be_continued() -> None:
+def test_a_process_can_stop_itself_and_be_continued(place: Place, tmp_path: Path) -> None:
     """The tests above stand on this."""
-    code = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP); print('awake')"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    script = tmp_path / "sleeper.py"
+    script.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSTOP); print('awake')")
+    process = Forked(["sleeper"], place.environ, script=script)
     assert wait_until_stopped(process)
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=30)[0] == "awake\n"

@@ -1,7 +1,8 @@
 """Runs commands of `reconciler` as processes that need not import it first: each is a fork of this one.
 
-Started by `forking` as `fork_server.py SOCKET`. A connection brings stdin, stdout, stderr and `{argv, env, cwd}`; it is
-answered with the pid, and with the exit code once there is one. It ends with the process that holds its own stdin open.
+Started by `forking` as `fork_server.py SOCKET`. A connection brings stdin, stdout and stderr, and the rest as `{argv,
+env, cwd, script}` (script: a Python file to run instead of the command line, or nothing). It is answered with the pid,
+and with the exit code once there is one. The server ends with the process that holds its own stdin open.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import pkgutil
 import random
+import runpy
 import selectors
 import socket
 import sys
@@ -22,8 +24,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("cli", "daemon", "engine", "kinds", "loading", "model", "planning", "store", "transports")
+PACKAGES = (
+    *(f"reconciler.{name}" for name in ("cli", "daemon", "engine", "kinds", "loading", "model", "planning", "store")),
+    "reconciler.transports",
+    "web",
+)
 MODULES = (
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.asyncio",
     "sqlalchemy.dialects.sqlite",
     "jsonschema_rs",
     "yaml",
@@ -32,13 +41,13 @@ MODULES = (
     "rich.progress",
     "difflib",
 )
-_NO_PART = (".test_", ".harness", ".migrations", ".cases")
+_NO_PART = (".__main__", ".test_", ".harness", ".migrations", ".cases")
 
 
 def preload() -> None:
     """Import what commands import."""
     for name in PACKAGES:
-        package = importlib.import_module(f"reconciler.{name}")
+        package = importlib.import_module(name)
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not any(part in found.name for part in _NO_PART):
                 importlib.import_module(found.name)
@@ -51,8 +60,9 @@ def preload() -> None:
 def serve(path: str) -> None:
     """Until nobody holds our stdin open any more."""
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
-        listener.bind(path)
+        listener.bind(f"{path}.new")
         listener.listen(128)
+        Path(f"{path}.new").rename(path)  # whoever sees it can connect
         selector.register(listener, selectors.EVENT_READ)
         selector.register(0, selectors.EVENT_READ)
         while True:
@@ -109,16 +119,19 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     if os.environ.get("PYTHONWARNINGS"):
         warnings.simplefilter(os.environ["PYTHONWARNINGS"])  # type: ignore[arg-type]  # one word, as it is here
     random.seed()
-    os._exit(_ran())
+    os._exit(_ran(request["script"]))
 
 
-def _ran() -> int:
+def _ran(script: str) -> int:
     """The exit code, once all that happens at the end of a process has happened."""
     from reconciler.cli.main import main
 
     code: Any = 0
     try:
-        main()
+        if script:
+            runpy.run_path(script, run_name="__main__")
+        else:
+            main()
     except SystemExit as ended:
         code = ended.code
     except BaseException:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from forking import run_forked
+from forking import Forked, run_forked
 
 PLUGINS = Path(__file__).parent
 STOPPING = PLUGINS / "stopping.py"
@@ -51,7 +51,7 @@ class Place:
         self.specs = root / "specs"
         self.live = root / "live.json"
         self.settings: dict[str, Any] = {}
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[subprocess.Popen[str] | Forked] = []
         self.home.mkdir(mode=0o700)
         self.specs.mkdir()
         if template is not None:
@@ -94,7 +94,7 @@ class Place:
     ) -> Ran:
         """Run the command line. code: the exit code that it must have; None: any.
 
-        Its process is a fork of one that has imported it; `start` begins with nothing.
+        Its process is a fork of one that has imported it, like that of `start`; `start_program` begins with nothing.
         """
         command = ["reconciler", *map(str, arguments)]
         environ = {**self.environ, **(env or {})}
@@ -106,17 +106,27 @@ class Place:
 
     def start(
         self, *arguments: str | Path, env: Mapping[str, str] | None = None, stop: str = "", cwd: Path | None = None
-    ) -> subprocess.Popen[str]:
+    ) -> Forked:
         """Start the command line. stop: a moment of `stopping.py` at which it stops itself."""
-        program = [str(STOPPING), stop] if stop else ["-m", "reconciler.cli.main"]
+        process = Forked(
+            ["reconciler", *([stop] if stop else []), *map(str, arguments)],
+            {**self.environ, **(env or {})},
+            cwd=cwd or self.root,
+            script=STOPPING if stop else "",
+        )
+        self._started.append(process)
+        return process
+
+    def start_program(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start the installed program, with nothing imported before, and with pipes to read from while it runs."""
         process = subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments)],
+            [sys.executable, "-m", "reconciler.cli.main", *map(str, arguments)],
             env={**self.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=cwd or self.root,
+            cwd=self.root,
         )
         self._started.append(process)
         return process
@@ -126,6 +136,8 @@ class Place:
         for process in self._started:
             if process.returncode is None:
                 kill(process)
+            if isinstance(process, Forked):
+                process.close()
 
     def apply(self, *arguments: str | Path, code: int | None = 0, env: Mapping[str, str] | None = None) -> Ran:
         """`reconciler apply` of the specs, without asking."""
@@ -182,19 +194,13 @@ def wait_for(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     return answer
 
 
-def wait_until_stopped(process: subprocess.Popen[str], seconds: float = 60.0) -> bool:
+def wait_until_stopped(process: Forked, seconds: float = 60.0) -> bool:
     """True once the process has stopped itself, False when it ended instead."""
-
-    def state() -> str:
-        ended = os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is None:
-            return ""
-        return "stopped" if ended.si_code == os.CLD_STOPPED else "ended"
-
-    return bool(wait_for(state, seconds) == "stopped")
+    wait_for(lambda: process.is_stopped or process.poll() is not None, seconds)
+    return process.returncode is None
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[str] | Forked) -> None:
     """kill -9, and reap."""
     process.send_signal(signal.SIGKILL)
     process.communicate()

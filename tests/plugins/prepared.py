@@ -19,9 +19,9 @@ _DERIVE = "import asyncio, sys; from pathlib import Path; from reconciler.sandbo
 _DERIVE += "asyncio.run(Catalog(Path(sys.argv[1])).ready())"
 
 
-def put_store(home: Path) -> None:
-    """An empty store."""
-    shutil.copy(_store(), home / "reconciler.db")
+def put_store(home: Path, *plugins: str) -> None:
+    """An empty store, also for the kinds of these plugins."""
+    shutil.copy(_store(*plugins), home / "reconciler.db")
 
 
 def put_schemas(home: Path) -> None:
@@ -40,12 +40,12 @@ def _folder() -> Path:
 
 
 @cache
-def _store() -> Path:
+def _store(*plugins: str) -> Path:
     from reconciler.kinds import discover
     from reconciler.store.schema import open_database
 
-    path = _folder() / "reconciler.db"
-    folders = [package.folder for package in discover().packages.values()]
+    path = _folder() / f"{'-'.join(('reconciler', *plugins))}.db"
+    folders = [package.folder for package in discover(plugins).packages.values()]
     open_database(f"sqlite:///{path}", folders).close()
     path.chmod(0o600)
     return path

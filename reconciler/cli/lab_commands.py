@@ -11,7 +11,8 @@ from reconciler.cli.session import Session
 
 @click.group(short_help="Two small nodes to try upgrades of node pairs on.")
 def lab() -> None:
-    """Two small nodes, with sshd and rsync: as root machines with a real systemd, otherwise two folders.
+    """Two small nodes, with sshd, rsync and a small versioned service: as root machines with a real systemd, otherwise
+    two folders. `up` writes a document of kind NodePair for them.
 
     \b
     Example:
@@ -56,7 +57,7 @@ def down(session: Session) -> None:
 @lab.command()
 @click.pass_obj
 def status(session: Session) -> None:
-    """Whether they run, and how to log in.
+    """Whether they run, how to log in, and where the document of their pair is.
 
     \b
     Example:
@@ -75,8 +76,10 @@ def _show(session: Session) -> None:
         return
     for node in found.nodes:
         state = "answers" if labs.answers(node) else "does not answer"
-        click.echo(f"{node.name}: {state}; rsync on port {node.rsync_port}")
+        click.echo(f"{node.name}: {state}; rsync on port {node.rsync_port}, its service on port {node.service_port}")
         click.echo(f"  {labs.login(home, node)}")
+    if (document := labs.document(home)) is not None:
+        click.echo(f"the pair of them: {document}")
 
 
 def _home(session: Session) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.errors import TerminalError, TransientError, UsageError
-from reconciler.lab import plain, record, rooted
+from reconciler.lab import pair_document, plain, record, rooted
 from reconciler.lab.commands import missing
 from reconciler.lab.keys import host_key, public_key
 from reconciler.lab.record import Lab, Node
@@ -55,15 +55,18 @@ def up(home: Path, variant: str = "", nodes: Sequence[str] = NODES) -> Lab:
     with record.alone(folder):
         there = record.read(folder)
         if there is not None and is_up(there) and variant in ("", there.variant):
+            if document(home) is None:
+                pair_document.write(home, there)
             return there
         if there is not None:
-            _remove(folder, there)
+            _remove(home, there)
         lab = chosen.plan(secrets.token_hex(3), tuple(nodes))
         record.write(folder, lab)  # before anything is made, so that all of it can be found
         public_key(folder)
         lines = [_trusted(folder, lab, node) for node in lab.nodes]
         (folder / "known_hosts").write_text("".join(lines))
         lab = chosen.make(folder, lab)
+        pair_document.write(home, lab)
         _await(lab, folder)
         return lab
 
@@ -77,7 +80,7 @@ def down(home: Path) -> bool:
         lab = record.read(folder)
         if lab is None:
             return False
-        _remove(folder, lab)
+        _remove(home, lab)
         return True
 
 
@@ -99,6 +102,21 @@ def answers(node: Node, timeout: float = 1.0) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def serves(node: Node, timeout: float = 1.0) -> bool:
+    """Whether a node's small service takes connections."""
+    try:
+        socket.create_connection((node.address, node.service_port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+def document(home: Path) -> Path | None:
+    """The document for the pair of nodes of a home's lab, where there is one."""
+    path = home / "lab" / pair_document.DOCUMENT
+    return path if path.exists() else None
 
 
 def login(home: Path, node: Node) -> str:
@@ -133,14 +151,16 @@ def _trusted(folder: Path, lab: Lab, node: Node) -> str:
 def _await(lab: Lab, folder: Path) -> None:
     give_up = time.monotonic() + _UP_TIMEOUT
     for node in lab.nodes:
-        while not answers(node):
+        while not (answers(node) and serves(node)):
             if time.monotonic() >= give_up:
                 log = folder / node.name / "log"
                 raise TransientError("LabSlow", f"{node.name} does not answer at {node.address}:{node.port}; see {log}")
             time.sleep(0.05)
 
 
-def _remove(folder: Path, lab: Lab) -> None:
+def _remove(home: Path, lab: Lab) -> None:
+    folder = home / "lab"
     _VARIANTS[lab.variant].remove(folder, lab)
+    pair_document.remove(home)
     for name in ("known_hosts", "id", "id.pub", "lab.json"):  # the record last: until then it can be tried again
         (folder / name).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """A lab without root: two folders, each with an sshd and a daemon of rsync on free ports of the loopback interface.
 
-There is no systemd: `control` in a node's folder starts and stops its rsync, as a `command` of the spec would. Called
-by `labs`.
+There is no systemd: `control` in a node's folder starts and stops its rsync, as a `command` of the spec would. What
+runs for a node has its folder in the environment, by which it is found when the node is removed. Called by `labs`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.lab import isolation
+from reconciler.lab.equipment import equip, of_plain
 from reconciler.lab.keys import public_key
 from reconciler.lab.record import Lab, Node, Process, write
-from reconciler.lab.strays import end_all
+from reconciler.lab.strays import MARK, end_all, end_marked
 from reconciler.transports.process import spawn_detached
 
 TOOLS: tuple[str, ...] = ("sshd", "rsync", "ssh-keygen")
@@ -29,6 +31,7 @@ AuthorizedKeysFile {folder}/authorized_keys
 PasswordAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
+SetEnv {mark}={folder} HOME={folder}/home PATH={folder}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 _RSYNCD = """port = {port}
 address = 127.0.0.1
@@ -54,11 +57,8 @@ esac
 
 def plan(name: str, names: tuple[str, ...]) -> Lab:
     """What the lab is going to be."""
-    ports = _free_ports(2 * len(names))
-    nodes = (
-        Node(node, "127.0.0.1", ports[2 * number], ports[2 * number + 1], getpass.getuser())
-        for number, node in enumerate(names)
-    )
+    user, ports = getpass.getuser(), iter(_free_ports(3 * len(names)))
+    nodes = [Node(node, "127.0.0.1", next(ports), next(ports), next(ports), user) for node in names]
     return Lab(name, "plain", tuple(nodes))
 
 
@@ -66,8 +66,10 @@ def make(folder: Path, lab: Lab) -> Lab:
     """Make all of it."""
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # privilege separation insists on it
+    (folder / isolation.THIS_NODE).mkdir(exist_ok=True)
+    lab = replace(lab, isolated=isolation.is_possible(folder))
     for node in lab.nodes:
-        lab = lab.with_node(_made(folder / node.name, node, public_key(folder)))
+        lab = lab.with_node(_made(folder / node.name, lab, node, public_key(folder)))
         write(folder, lab)
     return lab
 
@@ -76,24 +78,37 @@ def remove(folder: Path, lab: Lab) -> None:
     """Remove what there is of it."""
     for node in lab.nodes:
         end_all(folder / node.name, node.processes)
+        end_marked(folder / node.name)
         shutil.rmtree(folder / node.name, ignore_errors=True)
+    if (folder / isolation.THIS_NODE).is_dir():
+        (folder / isolation.THIS_NODE).rmdir()
 
 
-def _made(folder: Path, node: Node, key: str) -> Node:
-    for name in ("data", "ssh"):
+def seen_by_itself(folder: Path, lab: Lab) -> Path:
+    """The folder of a node as the node sees it."""
+    return folder.parent / isolation.THIS_NODE if lab.isolated else folder
+
+
+def _made(folder: Path, lab: Lab, node: Node, key: str) -> Node:
+    for name in ("data", "ssh", "bin", "home", "state"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     as_whom = _AS_ROOT if os.geteuid() == 0 else ""
     files = {"sshd_config": _SSHD, "rsyncd.conf": _RSYNCD, "control": _CONTROL}
     ports = {"sshd_config": node.port, "rsyncd.conf": node.rsync_port, "control": 0}
     for name, text in files.items():
-        (folder / name).write_text(text.format(folder=folder, port=ports[name], as_whom=as_whom))
+        (folder / name).write_text(text.format(folder=folder, port=ports[name], as_whom=as_whom, mark=MARK))
     (folder / "control").chmod(0o700)
     (folder / "authorized_keys").write_text(key)
     (folder / "data" / "version").write_text("1.0.0\n")
+    what = of_plain(folder, seen_by_itself(folder, lab))
+    equip(lab, node, what)
+    on_it = isolation.entering(folder) if lab.isolated else ()
+    marked, log = {MARK: str(folder)}, folder / "log"
     sshd = shutil.which("sshd") or "/usr/sbin/sshd"
-    pid = spawn_detached([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], folder / "log")
-    rsync = ["rsync", "--daemon", "--no-detach", f"--config={folder / 'rsyncd.conf'}"]
-    return replace(node, processes=(Process.of(pid), Process.of(spawn_detached(rsync, folder / "log"))))
+    pid = spawn_detached([*on_it, sshd, "-D", "-e", "-f", str(folder / "sshd_config")], log, marked)
+    spawn_detached([*on_it, "rsync", "--daemon", "--no-detach", f"--config={folder / 'rsyncd.conf'}"], log, marked)
+    spawn_detached([*on_it, what.python, "-I", "-S", str(what.service / "service.py"), "listen"], log, marked)
+    return replace(node, processes=(Process.of(pid),))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 HOME/lab/lab.json     this record       HOME/lab/known_hosts, id       how to log in
 HOME/lab/lock         held while it is made or removed       HOME/lab/NODE/       a node's root and log
+HOME/lab/pair.yaml    a document for its pair of nodes       HOME/secrets/lab-*   what that names
 """
 
 from __future__ import annotations
@@ -42,24 +43,32 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One of the two. address, port: of its sshd. rsync_port: of its rsync daemon. processes: those to be ended."""
+    """One of the two. address, port: of its sshd. rsync_port, service_port: of its rsync daemon and its small service.
+
+    processes: those to be ended.
+    """
 
     name: str
     address: str
     port: int
     rsync_port: int
+    service_port: int
     user: str = "root"
     processes: tuple[Process, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A whole lab. name: six characters, part of every name that it takes outside of its folder."""
+    """A whole lab. name: six characters, part of every name that it takes outside of its folder.
+
+    isolated: a plain lab's nodes each see a file system of their own.
+    """
 
     name: str
     variant: str
     nodes: tuple[Node, ...] = ()
     subnet: str = ""
+    isolated: bool = False
 
     def node(self, name: str) -> Node:
         """The node of this name."""
@@ -82,7 +91,7 @@ def read(folder: Path) -> Lab | None:
         nodes = tuple(
             Node(**{**node, "processes": tuple(Process(**one) for one in node["processes"])}) for node in kept["nodes"]
         )
-        return Lab(kept["name"], kept["variant"], nodes, kept["subnet"])
+        return Lab(kept["name"], kept["variant"], nodes, kept["subnet"], kept["isolated"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -6,18 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.lab import machines, network
+from reconciler.lab.equipment import equip, of_rooted
 from reconciler.lab.keys import public_key
 from reconciler.lab.record import Lab, Node, write
-from reconciler.lab.tree import make_root
+from reconciler.lab.tree import add_timer, make_root
 
 TOOLS: tuple[str, ...] = ("systemd-nspawn", "unshare", "ip", "sshd", "rsync", "ssh-keygen")
-SSH, RSYNC = 22, 873
+SSH, RSYNC, SERVICE = 22, 873, 8000
 
 
 def plan(name: str, names: tuple[str, ...]) -> Lab:
     """What the lab is going to be."""
     subnet = network.free_subnet(name)
-    nodes = (Node(node, network.address_of(subnet, number), SSH, RSYNC) for number, node in enumerate(names, 1))
+    nodes = (
+        Node(node, network.address_of(subnet, number), SSH, RSYNC, SERVICE) for number, node in enumerate(names, 1)
+    )
     return Lab(name, "rooted", tuple(nodes), subnet)
 
 
@@ -25,7 +28,11 @@ def make(folder: Path, lab: Lab) -> Lab:
     """Make all of it; the machines boot while this returns."""
     network.connect(lab)
     for node in lab.nodes:
-        make_root(folder / node.name / "root", node.name, public_key(folder))
+        root = folder / node.name / "root"
+        make_root(root, node.name, public_key(folder))
+        equip(lab, node, of_rooted(root))
+        if node != lab.nodes[0]:
+            add_timer(root, lab.nodes[0].address)
     for node in lab.nodes:
         lab = lab.with_node(replace(node, processes=(machines.boot(lab, node.name, folder / node.name),)))
         write(folder, lab)

@@ -9,10 +9,13 @@ import os
 import shutil
 from pathlib import Path
 
+from reconciler.lab.equipment import UNIT
+
 _FOLDERS = (
     *("etc/ssh/sshd_config.d", "etc/systemd/system/multi-user.target.wants", "etc/systemd/system.conf.d"),
+    *("etc/systemd/system/timers.target.wants", "opt/bin"),
     *("var/log", "var/tmp", "var/lib/systemd", "var/lib/private", "var/cache", "var/spool/cron/crontabs", "var/mail"),
-    *("srv/data", "srv/service", "root/.ssh", "home", "run", "tmp", "proc", "sys", "dev", "usr/lib", "opt"),
+    *("srv/data", "root/.ssh", "home", "run", "tmp", "proc", "sys", "dev", "usr/lib", "opt"),
 )
 _LINKS = ("bin", "sbin", "lib", "lib64")
 _COPIED = (
@@ -48,6 +51,7 @@ PasswordAuthentication no
 UsePAM no
 UseDNS no
 Subsystem sftp internal-sftp
+SetEnv PATH=/opt/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 _RSYNCD = """pid file = /run/rsyncd.pid
 [data]
@@ -56,15 +60,35 @@ _RSYNCD = """pid file = /run/rsyncd.pid
   uid = root
   gid = root
 """
+SYNC_TIMER = "config-sync.timer"
 _SERVICE = """[Unit]
 Description=A small versioned service
+StartLimitIntervalSec=0
 
 [Service]
-ExecStart=/usr/bin/python3 -m http.server 8000 --directory /srv/service
+ExecStart=/usr/bin/python3 -I -S /opt/service/service.py listen
 Restart=on-failure
 
 [Install]
 WantedBy=multi-user.target
+"""
+_SYNC = """[Unit]
+Description=Copies the configuration of the other node
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/rsync --archive --timeout=20 rsync://{address}/data/conf/ /srv/data/conf/
+"""
+_SYNC_TIMER = """[Unit]
+Description=Copies the configuration of the other node, timed
+
+[Timer]
+OnActiveSec=300
+OnUnitActiveSec=300
+
+[Install]
+WantedBy=timers.target
 """
 
 
@@ -122,16 +146,23 @@ def _files(root: Path, name: str) -> None:
     (etc / "os-release").symlink_to("../usr/lib/os-release")
     (etc / "ssh" / "sshd_config").write_text(_SSHD)
     (etc / "rsyncd.conf").write_text(_RSYNCD)
-    (root / "srv/service/version").write_text("1.0.0\n")
     (root / "srv/data/.keep").touch()
 
 
 def _units(root: Path) -> None:
     system = root / "etc/systemd/system"
     (system / "default.target").symlink_to("/lib/systemd/system/multi-user.target")
-    (system / "small.service").write_text(_SERVICE)
+    (system / UNIT).write_text(_SERVICE)
     (root / "etc/systemd/system.conf.d/lab.conf").write_text("[Manager]\nDefaultTimeoutStopSec=5s\n")
-    (system / "multi-user.target.wants" / "small.service").symlink_to("/etc/systemd/system/small.service")
+    (system / "multi-user.target.wants" / UNIT).symlink_to(f"/etc/systemd/system/{UNIT}")
     for unit in ("ssh", "rsync", "cron"):
         if Path(f"/lib/systemd/system/{unit}.service").exists():
             (system / "multi-user.target.wants" / f"{unit}.service").symlink_to(f"/lib/systemd/system/{unit}.service")
+
+
+def add_timer(root: Path, address: str) -> None:
+    """Let a node copy the configuration of another one every five minutes: its `config-sync.timer`."""
+    system = root / "etc/systemd/system"
+    (system / "config-sync.service").write_text(_SYNC.format(address=address))
+    (system / SYNC_TIMER).write_text(_SYNC_TIMER)
+    (system / "timers.target.wants" / SYNC_TIMER).symlink_to(f"/etc/systemd/system/{SYNC_TIMER}")

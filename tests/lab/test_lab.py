@@ -180,9 +180,13 @@ def test_the_command_makes_shows_and_removes(home: Path) -> None:
     assert command("status") == "there is no lab; make one with: reconciler lab up\n"
     shown = command("up", "--variant", "plain")
     assert "master: answers" in shown
+    assert f"the pair of them: {home}/lab/pair.yaml" in shown
+    assert {path.name for path in (home / "secrets").iterdir()} == {"lab-app.conf", "lab-id"}
     login = next(line.strip() for line in shown.splitlines() if line.strip().startswith("ssh "))
     words = [*shlex.split(login), "-o", "BatchMode=yes", "echo", "hi"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.stdout == "hi\n", done.stderr
     assert command("down") == "the lab is gone\n"
+    assert list((home / "secrets").iterdir()) == []
+    assert {path.name for path in (home / "lab").iterdir()} == {"lock"}
     assert command("down") == "there is no lab\n"

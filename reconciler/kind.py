@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.kube import KubeTransport
     from reconciler.transports.process import Completed
+    from reconciler.transports.ssh import Ssh, SshPlace
 
 CheckAnswer = Literal["done", "not_done", "unknown"]
 Outputs = Mapping[str, Any]
@@ -173,6 +174,14 @@ class Context(Protocol):
 
     def http(self, base: str, access: HttpAccess) -> Http:
         """A REST API below an address. Raises SpecError for a bad address or token."""
+        ...
+
+    def ssh(self, place: SshPlace) -> Ssh:
+        """A host over SSH, on one connection a place that is kept; nobody has to close it.
+
+        Trusted are the host keys of the place, and where it has none those of HOME/known_hosts. What waits for the host
+        ends when nothing more may be done, as with `process`. Raises UsageError for known hosts that cannot be read.
+        """
         ...
 
     def digest_of(self, secret: Secret) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.transports.http import Http
     from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.kube import KubeTransport
+    from reconciler.transports.ssh import Ssh, SshPlace
 
 PROGRESS_INTERVAL = 0.2
 
@@ -89,6 +90,12 @@ class ObserveContext:
         from reconciler.engine.remotes import open_http  # noqa: PLC0415 - likewise
 
         return open_http(self.runtime, base, access)
+
+    def ssh(self, place: SshPlace) -> Ssh:
+        """A host, over the connection that all of this process share."""
+        from reconciler.engine.remotes import open_ssh  # noqa: PLC0415 - likewise
+
+        return open_ssh(self.runtime, place, self._cancelled)
 
     def digest_of(self, secret: Secret) -> str:
         """The keyed digest under which this home knows a secret."""

@@ -161,6 +161,7 @@ class Reconciler:
         self.keeper.close()
         self.observer.close()
         self.runtime.kubes.close()
+        self.runtime.hosts.close()
 
     def _records(
         self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]

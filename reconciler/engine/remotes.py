@@ -1,4 +1,4 @@
-"""The git repositories and REST APIs that kinds reach, with what the settings say of them all. Called by `context`."""
+"""The repositories, REST APIs and hosts that kinds reach, with what the home says of them all. Called by `context`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.transports.git_remote import GitRemote
+from reconciler.transports.ssh_home import home_known_hosts, trusting
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from reconciler.transports.http import Http
     from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.process import ProcessRunner
+    from reconciler.transports.ssh import Ssh, SshPlace
+    from reconciler.transports.ssh_connection import Cancelled
 
 
 def open_remote(
@@ -38,3 +41,9 @@ def open_http(runtime: Runtime, base: str, access: HttpAccess) -> Http:
         access, ca_file=access.ca_file or settings.git.ca_file, use_proxy=access.use_proxy or settings.git.use_proxy
     )
     return Http(base, completed)
+
+
+def open_ssh(runtime: Runtime, place: SshPlace, cancelled: Cancelled) -> Ssh:
+    """A host, over the process's one connection to it. Raises UsageError for known hosts that cannot be read."""
+    known = home_known_hosts(runtime.home)
+    return runtime.hosts.lend(trusting(place, known), cancelled)

@@ -16,6 +16,7 @@ from reconciler.store.database import Database
 from reconciler.store.leases import Lease, Owner
 from reconciler.store.resources import Recording
 from reconciler.transports.kube_pool import KubePool
+from reconciler.transports.ssh_pool import SshPool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -31,7 +32,7 @@ class Runtime:
 
     key: the home's digest key. tables: each kind's own tables by kind and table name. variables: given on the
     command line. stopping: set when no new step may start. fence: the daemon's own lease, under which a
-    daemon writes what belongs to no change. kubes: kept connections to Kubernetes APIs.
+    daemon writes what belongs to no change. kubes: kept connections to Kubernetes APIs. hosts: those over SSH.
     """
 
     settings: Settings
@@ -45,6 +46,7 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     fence: Lease | None = None
     kubes: KubePool = field(default_factory=KubePool)
+    hosts: SshPool = field(default_factory=SshPool)
 
     def writing(self) -> AbstractContextManager[Connection]:
         """A write transaction for what belongs to no change. In a daemon it fails once another daemon took over."""

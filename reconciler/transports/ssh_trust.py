@@ -44,6 +44,17 @@ def host_name(address: str, port: int) -> str:
     return address if port == 22 else f"[{address}]:{port}"
 
 
+def lines_about(known: Iterable[KnownHost], address: str, port: int) -> tuple[KnownHost, ...]:
+    """Those that speak of a host, whether they vouch for a key or revoke one."""
+    name = host_name(address, port)
+    return tuple(line for line in known if any(_lines_for([line], name)))
+
+
+def is_revoking(line: KnownHost) -> bool:
+    """Whether it is there to refuse a key."""
+    return line.text.split()[:1] == [_REVOKED]
+
+
 def check_host_key(known: Iterable[KnownHost], address: str, port: int, offered: PKey) -> None:
     """Raise TerminalError unless a line vouches for the key that the host offers."""
     name, kind, key = host_name(address, port), offered.get_name(), offered.get_base64()

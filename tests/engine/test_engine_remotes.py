@@ -1,8 +1,9 @@
-"""Git remotes as a step is given them: journalled while git runs, silent in its log, ended with the lease."""
+"""Git remotes and hosts as a step is given them: with what the home says of them, ended with the lease."""
 
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from reconciler.model.secret import Secret
 from reconciler.store.tables import leases
 from reconciler.transports.git_access import RemoteAccess
 from reconciler.transports.http_access import HttpAccess
+from reconciler.transports.ssh import SshPlace
 
 Opened = Callable[..., Inside]
 
@@ -96,3 +98,36 @@ def test_the_settings_say_which_hosts_are_known(place: Place, engine: Inside, pr
             assert result.verdict == verdict, result.message
             assert result.reason == ("UnknownHostKey" if verdict == "failed" else "Applied")
     assert seen == [{}]
+
+
+@pytest.mark.skipif(SSHD is None, reason="sshd is not installed (tests/apt-packages.txt)")
+def test_a_host_that_the_home_knows_is_shared_by_all_and_waited_for_no_longer_than_the_lease(
+    place: Place, engine: Inside, probe: Probe, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    runs = threading.Event()
+
+    def ask(context: Context) -> None:
+        seen.append(context.ssh(host).run("echo $SSH_CONNECTION", timeout=30).stdout)
+
+    def wait(context: Context) -> None:
+        runs.set()
+        context.ssh(host).run("sleep 600", timeout=700)
+
+    def take_over() -> None:
+        runs.wait(30)
+        with engine.runtime.database.write() as connection:
+            connection.execute(update(leases).values(epoch=99, owner="somebody"))
+
+    probe.script = [Step("ask", "Ask", ask), Step("again", "Ask again", ask), Step("wait", "Wait", wait)]
+    with ssh_server(tmp_path / "sshd") as ssh:
+        identity = Secret(ssh.key.read_text(), "a test")
+        host = SshPlace("127.0.0.1", ssh.port, getpass.getuser(), identity)
+        assert engine.apply()["one"].reason == "UnknownHostKey"
+        (engine.runtime.home / "known_hosts").write_text(ssh.known_hosts.read_text())
+        taker = threading.Thread(target=take_over)
+        taker.start()
+        assert engine.apply()["one"].reason == "LeaseLost"
+        taker.join()
+    assert len(seen) == 2
+    assert len(set(seen)) == 1

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import os
+import hashlib
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from git_servers import SSHD, ssh_server
 from git_servers import Ssh as Sshd
+from ssh_ground import place_on, sessions_of, signal_all
 
 from reconciler.errors import DeadlineError, TerminalError, TransientError, UnreachableError
 from reconciler.model.secret import Secret
@@ -24,18 +23,6 @@ from reconciler.transports.ssh import Ssh, SshPlace
 from reconciler.transports.ssh_trust import KnownHost, check_host_key, read_known_hosts
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
-
-
-ANCESTORS = (
-    "p=$$; while [ $p -gt 1 ]; do echo $p $(tr '\\0' ' ' </proc/$p/cmdline); "
-    "p=$(sed -n 's/^PPid:.//p' /proc/$p/status); done"
-)
-
-
-def end_all(pids: list[int]) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):  # with the first of them the others go
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +33,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture
 def place(sshd: Sshd) -> SshPlace:
-    identity = Secret(sshd.key.read_text(), "file:key")
-    return SshPlace("127.0.0.1", sshd.port, getpass.getuser(), identity, read_known_hosts(sshd.known_hosts))
+    return place_on(sshd)
 
 
 @pytest.fixture
@@ -69,6 +55,32 @@ def test_a_list_of_words_reaches_the_host_as_it_is(host: Ssh) -> None:
 def test_input_is_given_and_ends(host: Ssh) -> None:
     assert host.run("cat; echo end", timeout=20, stdin="hello ").stdout == "hello end\n"
     assert host.run("cat; echo end", timeout=20).stdout == "end\n"
+
+
+def test_input_is_given_as_fast_as_it_is_taken_while_output_is_read(host: Ssh) -> None:
+    chunks = (bytes([number]) * 1_000_000 for number in range(8))
+    done = host.run("tee /dev/stderr | sha256sum", timeout=60, stdin=chunks)
+    wanted = hashlib.sha256(b"".join(bytes([number]) * 1_000_000 for number in range(8))).hexdigest()
+    assert done.stdout.split()[0] == wanted
+
+
+def test_a_command_that_does_not_want_all_of_its_input_ends_as_it_likes(host: Ssh) -> None:
+    done = host.run("head -c 10; exit 5", timeout=60, stdin=(b"x" * 100_000 for _ in range(1000)))
+    assert (done.returncode, done.stdout) == (5, "x" * 10)
+
+
+def test_a_host_that_stops_answering_is_not_waited_for_beyond_the_deadline(host: Ssh) -> None:
+    sessions = sessions_of(host)
+    signal_all(sessions, signal.SIGSTOP)
+    try:
+        for stdin in (None, [b"x" * 10_000_000]):
+            started = time.monotonic()
+            with pytest.raises(DeadlineError):
+                host.run("cat >/dev/null", timeout=1, stdin=stdin)
+            assert time.monotonic() - started < 10
+    finally:
+        signal_all(sessions, signal.SIGCONT)
+    assert host.run("echo back", timeout=30).stdout == "back\n"
 
 
 def test_a_signal_shows_in_the_exit_status(host: Ssh) -> None:
@@ -132,10 +144,7 @@ def test_many_commands_share_one_connection_and_run_side_by_side(host: Ssh) -> N
 
 
 def test_a_lost_connection_is_said_and_the_next_command_makes_another(host: Ssh) -> None:
-    above = host.run(ANCESTORS, timeout=20).stdout.splitlines()
-    sessions = [int(line.split()[0]) for line in above if "sshd: " in line and "listener" not in line]
-    assert sessions
-    killer = threading.Timer(0.5, lambda: end_all(sessions))
+    killer = threading.Timer(0.5, signal_all, (sessions_of(host), signal.SIGKILL))
     killer.start()
     with pytest.raises(UnreachableError) as caught:
         host.run("sleep 30", timeout=25)

@@ -7,8 +7,6 @@ its own, which is a source of its own, on clusters and sets of its own names.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,6 @@ from tests.clusters.sandbox_lab import SandboxLab, cluster
 from tests.daemon.lab import document
 
 DEVOPS = "devops"
-_DYING = Path(__file__).parents[1] / "clusters" / "dying_at_lines.py"
-_CODE = "/kinds/cluster/argocd/:/kinds/cluster/attachments/argocd.py:/kinds/application_set/"
 REPO = "https://git.example.com/team/app.git"
 
 
@@ -33,6 +29,8 @@ def application_set(name: str, lifecycle: Mapping[str, Any] | None = None, **spe
 
 class ArgoLab(SandboxLab):
     """One home with the management cluster `devops`."""
+
+    mortal = ("/kinds/cluster/argocd/", "/kinds/cluster/attachments/argocd.py", "/kinds/application_set/")
 
     def prepare(self) -> None:
         """Make the management cluster."""
@@ -90,19 +88,6 @@ class ArgoLab(SandboxLab):
         path.write_text(json.dumps(kubeconfig_document(name, made["server"], made["caData"], made["token"])))
         path.chmod(0o600)
         return path
-
-    def dying(self, line: int) -> tuple[int, str]:
-        """`apply`, killed before this line of our code; 0 kills nothing, and the end says how many there are."""
-        done = subprocess.run(
-            [sys.executable, str(_DYING), str(line), "apply", str(self.specs), "--yes"],
-            env=self.environment(DYING_IN=_CODE),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return done.returncode, done.stdout + done.stderr
 
     def business_names(self) -> list[str]:
         """The business clusters that are recorded, sorted."""

@@ -15,7 +15,6 @@ from tests.clusters.sandbox_lab import cluster
 from tests.daemon.lab import document, until
 
 ABSENT = {"state": "absent"}
-KILLED = -9
 STRIDE = 17
 SECRETS = "/api/v1/namespaces/argocd/secrets"
 ACCOUNT = "/api/v1/namespaces/kube-system/serviceaccounts/argocd-manager"
@@ -219,24 +218,17 @@ class Dying:
         assert self.lab.live_set(self.name) is None or registered
         assert not registered or self.lab.names(self.name) == [self.name]
 
-    def lines(self) -> int:
-        """How many lines the way to what is wanted has; it is gone."""
-        code, said = self.lab.dying(0)
-        assert code == 0, said
-        return int(said.rpartition("lines: ")[2])
-
     def killed(self, line: int, *, registered: bool) -> None:
         """The way to one of them, killed at a line, and gone on by somebody else."""
         self.begin(registered=registered)
-        code, said = self.lab.dying(line)
-        assert code == KILLED, f"line {line}: {said}"
+        assert self.lab.dies_at(line), line
         self.show(registered=registered)
 
 
 def test_killed_inside_a_registration(lab: ArgoLab) -> None:
     dying = Dying(lab)
     dying.want(registered=True)
-    dying.killed(int(dying.lines() * 0.8), registered=True)
+    dying.killed(int(lab.lines() * 0.8), registered=True)
 
 
 @pytest.mark.soak
@@ -244,7 +236,7 @@ def test_killed_inside_a_registration(lab: ArgoLab) -> None:
 def test_killed_at_every_seventeenth_line(lab: ArgoLab, registered: bool) -> None:
     dying = Dying(lab)
     dying.begin(registered=registered)
-    for line in range(1, dying.lines(), STRIDE):
+    for line in range(1, lab.lines(), STRIDE):
         dying.killed(line, registered=registered)
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import subprocess
-import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,19 +23,17 @@ CHART = {
     "deploy/values.yaml",
 }
 """The files of the chart `whoami` on a branch."""
-_DYING = Path(__file__).parents[1] / "clusters" / "dying_at_lines.py"
-_CODE = ":".join(
-    (
+
+
+class BranchLab(SandboxLab):
+    """One home with its sandbox and a repository."""
+
+    mortal = (
         "/kinds/cluster/branches/",
         "/kinds/cluster/attachments/git.py",
         "/kinds/cluster/made.py",
         "/transports/git_remote.py",
     )
-)
-
-
-class BranchLab(SandboxLab):
-    """One home with its sandbox and a repository."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,19 +85,6 @@ class BranchLab(SandboxLab):
         """The commits that tags of the archive keep of a branch."""
         pattern = re.compile(rf"archive/{re.escape(branch)}/\d{{8}}-\d{{6}}")
         return [commit for tag, commit in self.tags().items() if pattern.fullmatch(tag)]
-
-    def dying(self, line: int) -> tuple[int, str]:
-        """`apply`, killed before this line of the code for branches; 0 kills nothing, and the end says how many."""
-        done = subprocess.run(
-            [sys.executable, str(_DYING), str(line), "apply", str(self.specs), "--yes"],
-            env=self.environment(DYING_IN=_CODE),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        return done.returncode, done.stdout + done.stderr
 
     def _refs(self, kind: str) -> dict[str, str]:
         listed = self.repository.git("for-each-ref", "--format=%(objectname) %(refname)", f"refs/{kind}")

@@ -14,17 +14,9 @@ import pytest
 from tests.branches.branch_lab import CHART, BranchLab
 from tests.clusters.sandbox_lab import cluster
 
-KILLED = -9
 SHARES = (0.65,)
 STRIDE = 7
 FOREIGN = {"README.md": "of somebody else"}
-
-
-def lines_of(lab: BranchLab) -> int:
-    """How many lines an apply that is not killed comes to."""
-    code, said = lab.dying(0)
-    assert code == 0, said
-    return int(said.rpartition("lines: ")[2])
 
 
 def settle(lab: BranchLab) -> None:
@@ -56,8 +48,7 @@ def killed_at(lab: BranchLab, lines: Iterable[int], prepare: Callable[[], None],
     theirs = lab.heads()["feature"]
     for line in lines:
         prepare()
-        code, said = lab.dying(line)
-        assert code == KILLED, f"line {line}: {said}"
+        assert lab.dies_at(line), line
         show()
         assert lab.heads()["feature"] == theirs
 
@@ -68,9 +59,9 @@ def run_through(lab: BranchLab, shares: Iterable[float] | None) -> None:
     lab.write("dev.yaml", cluster("dev"))
     lab.apply()
     lab.write("dev.yaml", lab.cluster("dev"))
-    making = lines_of(lab)
+    making = lab.lines()
     lab.write("dev.yaml", cluster("dev"))
-    removing = lines_of(lab)
+    removing = lab.lines()
 
     def places(total: int) -> Iterable[int]:
         return range(1, total, STRIDE) if shares is None else [max(int(total * share), 1) for share in shares]

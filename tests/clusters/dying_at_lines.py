@@ -1,7 +1,7 @@
 """Runs the real command line and kills it at the Nth line of some code that it comes to.
 
 `dying_at_lines.py 117 apply specs/ --yes`: a kill -9 before that line runs for the first time, counted over all threads
-and over the files whose paths hold one of the parts in $DYING_IN; unless that is set, the code for control planes.
+and over the files whose paths hold one of the parts in $DYING_IN, separated by colons.
 Lines that run again, as while it waits, count once, so that the number means the same each time. It ends by itself when
 it comes to fewer lines. 0 kills nothing and prints how many there were.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 _number = int(sys.argv.pop(1))
 _seen: set[tuple[str, int]] = set()
-_PARTS = os.environ.get("DYING_IN", "/kinds/cluster/envtest/:/kinds/cluster/providers/envtest.py").split(":")
+_PARTS = os.environ["DYING_IN"].split(":")
 
 
 def _at_call(frame: FrameType, event: str, argument: Any) -> Any:

@@ -32,6 +32,8 @@ def envtest(name: str = "dev", lifecycle: Mapping[str, Any] | None = None, **spe
 class EnvtestLab(SandboxLab):
     """One home with its control planes. programs: the folder that KUBEBUILDER_ASSETS names."""
 
+    mortal = ("/kinds/cluster/envtest/", "/kinds/cluster/providers/envtest.py")
+
     def __init__(self, root: Path, programs: Path) -> None:
         super().__init__(root)
         self.programs: Path | None = programs

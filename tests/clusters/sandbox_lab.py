@@ -10,11 +10,13 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from forking import run_forked
 from prepared import put_schemas
 
 from reconciler.errors import UnreachableError
@@ -35,6 +37,7 @@ CREATION = (
 """The steps of a creation, in order."""
 DELETION = ("mark", "delete", "remove-kubeconfig", "forget")
 """The steps of a deletion, in order."""
+_DYING = Path(__file__).with_name("dying_at_lines.py")
 
 
 def cluster(name: str, lifecycle: Mapping[str, Any] | None = None, **spec: Any) -> str:
@@ -43,7 +46,9 @@ def cluster(name: str, lifecycle: Mapping[str, Any] | None = None, **spec: Any) 
 
 
 class SandboxLab(Lab):
-    """One home with its sandbox."""
+    """One home with its sandbox. mortal: parts of the paths of the code at whose lines `dies_at` kills."""
+
+    mortal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,6 +127,22 @@ class SandboxLab(Lab):
         killed = process.alive
         process.kill()
         return killed
+
+    def lines(self) -> int:
+        """How many lines of the mortal code an apply comes to that is not killed; it is done then."""
+        done = self._dying(0)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return int(done.stderr.rpartition("lines: ")[2])
+
+    def dies_at(self, line: int) -> bool:
+        """Apply, killed before the Nth line of the mortal code. False when it came to fewer, and is done."""
+        done = self._dying(line)
+        assert done.returncode in (0, -signal.SIGKILL), done.stdout + done.stderr
+        return done.returncode != 0
+
+    def _dying(self, line: int) -> subprocess.CompletedProcess[str]:
+        words = ["reconciler", str(line), "apply", str(self.specs), "--yes"]
+        return run_forked(words, self.environment(DYING_IN=":".join(self.mortal)), timeout=120, script=_DYING)
 
     def order(self, *refs: str) -> list[tuple[str, str]]:
         """Resource and step of every journalled step, in the order in which they began; only of `refs` if any."""

@@ -7,17 +7,14 @@ A few moments in every suite, many in `make soak`.
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
 from tests.clusters.sandbox_lab import SandboxLab, cluster
-from tests.daemon.lab import ROOT
 from tests.routes.haproxy_lab import BASE_DOMAIN, PROGRAM, HaproxyLab, needs_haproxy
 
 pytestmark = needs_haproxy
-DYING = ROOT / "tests" / "clusters" / "dying_at_lines.py"
-CODE = "/kinds/cluster/haproxy/:/kinds/cluster/attachments/route.py"
+CODE = ("/kinds/cluster/haproxy/", "/kinds/cluster/attachments/route.py")
 KILLED = -9
 SHARES = (0.55, 0.75, 0.9)
 """Where in a run it is killed; many more places in the soak."""
@@ -25,25 +22,12 @@ STRIDE = 7
 """How many lines further each time, in the soak."""
 
 
-def dying(lab: SandboxLab, line: int) -> tuple[int, str]:
-    """`apply`, killed at that line: how it ended, and what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(DYING), str(line), "apply", str(lab.specs), "--yes"],
-        env=lab.environment(DYING_IN=CODE),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 class Killed:
     """A cluster whose route comes and goes, by processes that are killed."""
 
     def __init__(self, lab: SandboxLab, haproxy: HaproxyLab, port: int) -> None:
         self.lab = lab
+        lab.mortal = CODE
         self.haproxy = haproxy
         self.plain = haproxy.text
         self.port = port
@@ -79,17 +63,14 @@ class Killed:
     def learn(self) -> int:
         """Route it once: what the file is then, and how many lines that took."""
         self.want(routed=True)
-        code, said = dying(self.lab, 0)
-        assert code == 0, said
+        lines = self.lab.lines()
         self.routed_text = self.haproxy.text
-        return int(said.rpartition("lines: ")[2])
+        return lines
 
     def die(self, line: int, *, in_place: bool) -> bool:
         """The other way round than it is, killed at that line; then to the end. False when it came to fewer lines."""
         self.want(routed=not self.routed)
-        code, said = dying(self.lab, line)
-        if code != KILLED:
-            assert code == 0, said
+        if not self.lab.dies_at(line):
             return False
         self.show_whole(in_place=in_place)
         self.show_converged()

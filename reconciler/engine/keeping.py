@@ -25,7 +25,9 @@ def keep_seen(runtime: Runtime, connection: Connection, outcomes: Iterable[Outco
     keepers = runtime.kinds.offering(KeepsSeen)
     for outcome in outcomes if keepers else ():
         change, seen = outcome.change, outcome.seen
-        if seen is None or not seen.is_known or change.ref.kind not in keepers or change.action is Action.DELETE:
+        if seen is None or change.ref.kind not in keepers or change.action is Action.DELETE:
+            continue
+        if not seen.is_known and not seen.facts:  # what says nothing of the state may have facts all the same
             continue
         records = KindRecords(runtime.database, runtime.tables.get(change.ref.kind, {}), None, connection)
         try:

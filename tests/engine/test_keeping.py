@@ -24,6 +24,7 @@ class Keeping(Probe):
         self.pulse = 60
         self.refuses: set[str] = set()
         self.unknown: set[str] = set()
+        self.half_known: set[str] = set()
 
     def see(self, resources: Iterable[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
         return {one.ref: self._seen_of(one.ref) for one in resources}
@@ -37,6 +38,8 @@ class Keeping(Probe):
     def _seen_of(self, ref: ResourceRef) -> Observation:
         if ref.name in self.unknown:
             return Observation(ref, unknown="nobody answers")
+        if ref.name in self.half_known:
+            return Observation(ref, unknown="half of it does not answer", facts={"pulse": 0})
         return Observation(ref, self.there.get(ref.name), facts={"pulse": self.pulse})
 
 
@@ -84,6 +87,15 @@ def test_what_could_not_be_looked_at_stays_as_it_was_seen_last(place: Place, ope
     kind.pulse, kind.unknown = 90, {"one"}
     settle(engine)
     assert kept(place) == {"one": 60, "two": 90}
+
+
+def test_facts_of_what_is_not_known_are_kept(place: Place, opened: Opened) -> None:
+    kind = Keeping()
+    engine = keeping(place, opened, kind)
+    engine.apply()
+    kind.half_known = {"one"}
+    settle(engine)
+    assert kept(place) == {"one": 0, "two": 60}
 
 
 def test_one_that_cannot_be_kept_costs_nothing_but_itself(place: Place, opened: Opened) -> None:

@@ -51,17 +51,17 @@ def look_at(resource: Resource, context: Context) -> Observation:
     rows = PairRows(context.records, spec.name, context.now)
     with ThreadPoolExecutor(len(ROLES), thread_name_prefix="pair") as pool:
         looks = dict(zip(ROLES, pool.map(lambda role: _look(spec, role, context), ROLES), strict=True))
-    facts = _facts(spec, looks)
+    facts, now = _facts(spec, looks), context.now()
     failed = [look for look in looks.values() if look.error is not None]
     if failed:
         is_away = any(isinstance(look.error, UnreachableError | WaitingError) for look in failed)
         why = "; ".join(str(look.error) for look in failed)
-        return Observation(resource.ref, unknown=why, unreachable=is_away, facts=facts)
+        return Observation(resource.ref, unknown=why, unreachable=is_away, facts=facts, observed_at=now)
     if resource.lifecycle.state == "absent" and _is_let_go(looks, rows):
-        return Observation(resource.ref, facts=facts)
+        return Observation(resource.ref, facts=facts, observed_at=now)
     state, waits_for = _state(spec, looks, rows), rows.state() is PairState.WAIT_MANUAL
     unhealthy = f"waits for a person: {rows.wait_reason()}" if waits_for else _fault(spec, looks, rows)
-    return Observation(resource.ref, state, unhealthy=unhealthy, note=_note(looks), facts=facts)
+    return Observation(resource.ref, state, unhealthy=unhealthy, note=_note(looks), facts=facts, observed_at=now)
 
 
 def _look(spec: NodePairSpec, role: Role, context: Context) -> NodeLook:

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forking import Forked
 from place import PLUGINS, Place, wait_for
 
 HERE = Path(__file__).parent
@@ -27,7 +26,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 class Daemon:
     """A running daemon and what it said so far."""
 
-    process: subprocess.Popen[bytes]
+    process: Forked
     output: Path
 
     @property
@@ -108,11 +107,9 @@ class Stage(Place):
 
     def _daemon(self, *arguments: str, env: Mapping[str, str] | None = None) -> Daemon:
         output = self.root / f"daemon-{len(self.daemons)}.txt"
-        command = [sys.executable, "-m", "reconciler.cli.main", *arguments]
         with output.open("wb") as stream:
-            process = subprocess.Popen(
-                command, env={**self.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
-            )
+            environ = {**self.environ, **(env or {})}
+            process = Forked(["reconciler", *arguments], environ, stdout=stream, stderr=stream)
         self.daemons.append(Daemon(process, output))
         wait_for(lambda: self.daemons[-1].get("/readyz")[0] == 200)
         return self.daemons[-1]

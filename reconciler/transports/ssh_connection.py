@@ -183,7 +183,7 @@ class SshConnection:
         transport.banner_timeout = transport.auth_timeout = max(0.1, give_up - time.monotonic())
         try:
             self._keep(transport, closings)
-            self._prefer_known_kinds(transport)
+            self._prefer(transport)
             transport.start_client(timeout=max(0.1, give_up - time.monotonic()))
             check_host_key(place.known, place.address, place.port, transport.get_remote_server_key())
             log_in(transport, place)
@@ -217,9 +217,10 @@ class SshConnection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED * 1000)
         return connection
 
-    def _prefer_known_kinds(self, transport: Transport) -> None:
-        """Ask for a kind of key that we know the host by: it may have several."""
+    def _prefer(self, transport: Transport) -> None:
+        """Ask for a kind of key that we know the host by: it may have several. And for the ciphers that cost least."""
         options = transport.get_security_options()
+        options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
         known = known_key_kinds(self.place.known, self.place.address, self.place.port)
         first = [kind for kind in options.key_types if _plain(kind) in known]
         options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))

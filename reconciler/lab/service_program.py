@@ -323,7 +323,7 @@ def call(name: str) -> int:
     """Make a call, with the fault that there may be; its exit status."""
     number = f"{time.time_ns():x}-{os.getpid()}"
     environ = {key: os.environ.get(key, "") for key in ("VERSION", "ROLE", "PEER", "ARTIFACT", "SERVING")}
-    note({"id": number, "call": name, "began": True, **environ})
+    note({"id": number, "call": name, "began": True, "under": detached_name(), **environ})
     status = 0
     try:
         fault = Fault(name)
@@ -338,6 +338,21 @@ def call(name: str) -> int:
         status = 1
     note({"id": number, "call": name, "ended": status})
     return status
+
+
+def detached_name() -> str:
+    """The name of the detached command that this process belongs to, "" for none: what may run only once has one."""
+    pid = os.getpid()
+    while pid > 1:
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            return ""
+        for word in words:
+            if word.endswith("/script"):
+                return Path(word).parent.name
+    return ""
 
 
 def listen() -> None:

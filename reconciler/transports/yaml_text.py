@@ -41,8 +41,9 @@ def _json_documents(text: str) -> list[Any] | None:
         return None
     first, *others = _SEPARATOR.split(text)
     parts = others if others and not first.strip() else [first, *others]
+    decode = json.JSONDecoder(parse_constant=_refuse).decode
     try:
-        found = [json.loads(part, parse_constant=_refuse) if part.strip() else None for part in parts]
+        found = [decode(part) if part.strip() else None for part in parts]
     except (ValueError, RecursionError):
         return None
     return None if _is_too_deep(found) else found

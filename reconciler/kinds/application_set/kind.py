@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from reconciler.kind import Context, Records, Step, Watch
-from reconciler.kinds.application_set import looking, place, steps
-from reconciler.kinds.application_set.manifest import API_VERSION, KIND_NAME, manifest_of
-from reconciler.kinds.application_set.spec import SetSpec
 from reconciler.model.observation import Observation
-from reconciler.model.plan import Action, Change
+from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
 
-APPLY = Step("apply", "Apply the ApplicationSet", steps.apply, weight=10)
-DELETE = Step("delete", "Delete the ApplicationSet and wait until it is gone", steps.delete, weight=10)
-_STEPS = {
-    Action.CREATE: (APPLY,),
-    Action.UPDATE: (APPLY,),
-    Action.REPLACE: (DELETE, APPLY),
-    Action.DELETE: (DELETE,),
-}
+if TYPE_CHECKING:
+    from reconciler.kinds.application_set.spec import SetSpec
 
 
 class ApplicationSetKind:
@@ -42,7 +32,7 @@ class ApplicationSetKind:
 
     def references(self, resource: Resource) -> Sequence[ResourceRef]:
         """The cluster that it lives in, where the spec names it."""
-        cluster = SetSpec.of(resource).cluster
+        cluster = _spec_of(resource).cluster
         return (ResourceRef("Cluster", cluster),) if cluster else ()
 
     def follows(self, resource: Resource) -> Sequence[str]:
@@ -51,34 +41,48 @@ class ApplicationSetKind:
 
     def target(self, resource: Resource) -> str:
         """The cluster that it lives in; without a name all are looked at in one go."""
-        cluster = SetSpec.of(resource).cluster
+        cluster = _spec_of(resource).cluster
         return f"cluster/{cluster}" if cluster else "management"
 
     def watches(self, resource: Resource) -> Sequence[Watch]:
         """The set itself, where it is known from the spec alone in which cluster it lives."""
-        cluster = SetSpec.of(resource).cluster
+        from reconciler.kinds.application_set.manifest import API_VERSION, KIND_NAME  # noqa: PLC0415 - see `_spec_of`
+
+        cluster = _spec_of(resource).cluster
         return (Watch(cluster, API_VERSION, KIND_NAME),) if cluster else ()
 
     def normalize(self, resource: Resource) -> State:
         """The desired state. Which elements it has to have only the records know: `looking` compares them."""
-        spec = SetSpec.of(resource)
-        spec.check()
-        wanted = {"cluster": spec.cluster or place.MANAGEMENT, "namespace": spec.namespace}
-        return {**wanted, "elements": looking.CURRENT, "manifest": manifest_of(spec)}
+        from reconciler.kinds.application_set.looking import normal_form  # noqa: PLC0415 - see `_spec_of`
+
+        return normal_form(_spec_of(resource))
 
     def observe(self, resources: Sequence[Resource], context: Context) -> Mapping[ResourceRef, Observation]:
         """Look at all of them, with one connection a cluster."""
-        return looking.look_at(resources, context)
+        from reconciler.kinds.application_set.looking import look_at  # noqa: PLC0415 - see `_spec_of`
+
+        return look_at(resources, context)
 
     def steps(self, change: Change) -> Sequence[Step]:
-        """One step for one object. With which elements, a plan that changes clusters too cannot promise."""
-        found = _STEPS.get(change.action, ())
-        return [replace(step, preview="conditional") for step in found] if change.conditional else found
+        """One step for one object."""
+        from reconciler.kinds.application_set.plan_steps import steps_of  # noqa: PLC0415 - see `_spec_of`
+
+        return steps_of(change)
 
     def seen(self, records: Records, resource: Resource, observation: Observation) -> None:
         """Keep where it was seen, and with which elements."""
+        from reconciler.kinds.application_set import place  # noqa: PLC0415 - see `_spec_of`
+
         place.keep(records, resource.ref.name, observation)
 
     def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
         """Where it lives and its elements, for people."""
+        from reconciler.kinds.application_set import place  # noqa: PLC0415 - see `_spec_of`
+
         return place.facts(records)
+
+
+def _spec_of(resource: Resource) -> SetSpec:
+    from reconciler.kinds.application_set.spec import SetSpec  # noqa: PLC0415 - 10 ms of classes, not for who has none
+
+    return SetSpec.of(resource)

@@ -29,6 +29,13 @@ NO_ARGO_CD = "serves no ApplicationSet of argoproj.io/v1alpha1: install Argo CD 
 _FEW = 3
 
 
+def normal_form(spec: SetSpec) -> dict[str, Any]:
+    """The desired state. Which elements it has to have only the records know, see CURRENT. Pure. Raises SpecError."""
+    spec.check()
+    wanted = {"cluster": spec.cluster or place.MANAGEMENT, "namespace": spec.namespace}
+    return {**wanted, "elements": CURRENT, "manifest": manifest_of(spec)}
+
+
 def look_at(resources: Sequence[Resource], context: Context) -> dict[ResourceRef, Observation]:
     """Every set, by reference. What could not be asked is unknown, never absent."""
     clusters = context.clusters()

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import TerminalError, TransientError
 from reconciler.kind import Context
-from reconciler.kinds.cluster.envtest import binaries
-from reconciler.kinds.cluster.envtest.control_plane import ControlPlane, stop_timeout
 from reconciler.kinds.cluster.providers import Found
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.kinds.cluster.states import State
+
+if TYPE_CHECKING:
+    from reconciler.kinds.cluster.envtest.control_plane import ControlPlane
 
 _NEEDED_BYTES = 300_000_000
 _NEVER_MADE = (State.UNKNOWN.value, State.CREATING.value)
@@ -33,6 +34,9 @@ class Envtest:
 
     def preflight(self, spec: ClusterSpec, context: Context) -> None:
         """The programs are there, run here and have the wanted version; there is room; nothing is asked for in vain."""
+        from reconciler.kinds.cluster.envtest import binaries  # noqa: PLC0415 - see `_plane_of`
+        from reconciler.kinds.cluster.envtest.control_plane import stop_timeout  # noqa: PLC0415 - likewise
+
         _check_size(spec)
         stop_timeout(context.settings)
         found = binaries.find(context.settings, os.environ, spec.version)
@@ -49,7 +53,7 @@ class Envtest:
 
     def look(self, name: str, row: Mapping[str, Any] | None, context: Context) -> Found | None:
         """Running when every component lives. What was never ready and is not running counts as not made."""
-        kept = ControlPlane(context, name).look()
+        kept = _plane_of(name, context).look()
         if kept is None:
             return None
         never_made = not kept.record.made and (row is None or row["actual_state"] in _NEVER_MADE)
@@ -67,18 +71,18 @@ class Envtest:
     def create(self, spec: ClusterSpec, context: Context) -> None:
         """Bring it up; what a killed creation left is gone on with."""
         _check_size(spec)
-        ControlPlane(context, spec.name).bring_up(spec)
+        _plane_of(spec.name, context).bring_up(spec)
 
     def start(self, spec: ClusterSpec, context: Context) -> None:
         """Start what is dead of it, on its recorded ports and with its data."""
-        plane = ControlPlane(context, spec.name)
+        plane = _plane_of(spec.name, context)
         if plane.look() is None:
             raise TransientError("Vanished", f"there is no control plane of {spec.name} any more")
         plane.bring_up(spec)
 
     def stop(self, spec: ClusterSpec, context: Context) -> None:
         """End all of it; its data stays."""
-        ControlPlane(context, spec.name).stop()
+        _plane_of(spec.name, context).stop()
 
     def scale(self, spec: ClusterSpec, context: Context) -> None:
         """Never."""
@@ -88,7 +92,15 @@ class Envtest:
         """End all of it and remove its data."""
         if not name:
             raise TerminalError("NoName", "a cluster needs a name")
-        ControlPlane(context, name).delete()
+        _plane_of(name, context).delete()
+
+
+def _plane_of(name: str, context: Context) -> ControlPlane:
+    from reconciler.kinds.cluster.envtest.control_plane import (  # noqa: PLC0415 - 20 ms, only for clusters of this kind
+        ControlPlane,
+    )
+
+    return ControlPlane(context, name)
 
 
 def _check_size(spec: ClusterSpec) -> None:

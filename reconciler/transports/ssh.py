@@ -162,7 +162,8 @@ class _Running:
                 (self.err, channel.recv_stderr_ready, channel.recv_stderr, decoders[1]),
             ):
                 if ready():
-                    chunk = receive(_CHUNK)
+                    with self._not_lost():  # reading makes room, which the host is told
+                        chunk = receive(_CHUNK)
                     kept.add(chunk)
                     streamed.add(decoder.decode(chunk))
 

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,7 +93,7 @@ class SshConnection:
             try:
                 yield channel
             finally:
-                channel.close()
+                _hang_up(channel)
 
     @contextmanager
     def _turn(self, give_up: float, cancelled: Cancelled | None) -> Iterator[None]:
@@ -233,6 +233,14 @@ def _go_on(give_up: float, cancelled: Cancelled | None) -> None:
         raise reason
     if time.monotonic() >= give_up:
         raise LateError
+
+
+def _hang_up(channel: Channel) -> None:
+    """Give a channel back, also over a connection that is lost by now."""
+    from paramiko import SSHException  # noqa: PLC0415 - paramiko is slow to import
+
+    with suppress(SSHException, OSError, EOFError):
+        channel.close()
 
 
 def _end(transport: Transport) -> None:

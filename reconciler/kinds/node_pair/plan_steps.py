@@ -155,12 +155,12 @@ def _node(spec: NodePairSpec, role: Role) -> Iterator[Step]:
 def _switch_over(spec: NodePairSpec) -> Step:
     command = f"backup: {spec.commands['switchover']}"
     step = _step("switch_over", upgrading.switch_over, 3, preview="opaque", command=command)
-    return _taken_back(step, upgrading.switch_back)
+    return _taken_back(step, upgrading.undo_switch_over)
 
 
 def _switch_back(spec: NodePairSpec) -> Step:
     step = _step("switch_back", upgrading.switch_back, 3, preview="opaque", command=_back(spec))
-    return _taken_back(step, upgrading.switch_over)
+    return _taken_back(step, upgrading.undo_switch_back)
 
 
 def _step(name: str, run: StepFunction, weight: int, *, preview: Preview = "exact", command: str = "") -> Step:

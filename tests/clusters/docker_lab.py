@@ -37,7 +37,7 @@ LOOKING = (
     ("docker", "image", "inspect"),
 )
 """How commands begin that change nothing."""
-_PROGRAM = """#!{python} -ISB
+_PROGRAM = """#!{python} -IS
 import sys
 sys.path.insert(0, {plugins!r})
 from fake_tools.shared_engine import Engine

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
+import binascii
 import os
 import time
-from typing import Any
 
+from fake_tools import plain_json
 from fake_tools.docker_tool import containers, nodes_of, switch
 from fake_tools.shared_engine import Engine, fail, options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 K3D_CREATE = {
     "--image": True,
@@ -84,7 +87,7 @@ def _kubeconfig(engine: Engine, name: str) -> str:
     port = 1 if engine.behaviour("deaf") is not None else api["port"]
     called = f"{cluster['tool']}-{name}"
     user = f"admin@{called}" if cluster["tool"] == "k3d" else called
-    ca = base64.b64encode(api["caData"].encode()).decode()
+    ca = binascii.b2a_base64(api["caData"].encode(), newline=False).decode()
     return f"""apiVersion: v1
 clusters:
 - cluster:
@@ -154,7 +157,7 @@ def _k3d_list(engine: Engine, arguments: list[str]) -> None:
         ]
         counts = {"serversCount": cluster["servers"], "agentsCount": cluster["agents"]}
         listed.append({"name": name, "network": {"name": cluster["network"]}, "nodes": nodes, **counts})
-    print(json.dumps(listed))
+    print(plain_json.dumps(listed))
 
 
 def _k3d_delete(engine: Engine, arguments: list[str]) -> None:

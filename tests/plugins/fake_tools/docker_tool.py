@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from typing import Any
 
-from fake_tools import gateway_container
+from fake_tools import gateway_container, plain_json
 from fake_tools.shared_engine import Engine, fail, options, render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SHARED_BASE = 172 << 24 | 18 << 16
 
@@ -238,7 +240,11 @@ def _exec(engine: Engine, arguments: list[str]) -> None:
     if container is None or arguments[1:] != ["crictl", "images", "-o", "json"]:
         fail(f"Error response from daemon: No such container: {arguments[0]}")
     images = state["clusters"][container["Cluster"]]["images"]
-    print(json.dumps({"images": [{"id": "sha256:0", "repoTags": [_full(name)], "repoDigests": []} for name in images]}))
+    print(
+        plain_json.dumps(
+            {"images": [{"id": "sha256:0", "repoTags": [_full(name)], "repoDigests": []} for name in images]}
+        )
+    )
 
 
 def _full(name: str) -> str:

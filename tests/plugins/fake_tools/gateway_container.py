@@ -11,21 +11,21 @@ them. Which networks it is in stands where those of all containers do. Behaviour
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-from typing import Any
 
+from fake_tools import plain_json
 from fake_tools.shared_engine import Engine, fail, options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def gateway(engine: Engine) -> dict[str, Any] | None:
     """What the state directory says of it; None without one."""
     try:
         with open(engine.path("gateway.json")) as stream:
-            found: dict[str, Any] = json.load(stream)
+            found: dict[str, Any] = plain_json.loads(stream.read())
             return found
     except FileNotFoundError:
         return None
@@ -61,11 +61,13 @@ def execute(engine: Engine, arguments: list[str]) -> None:
     found = _known(engine, arguments[1])
     if arguments[2:] != ["haproxy", "-c", "-f", "/dev/stdin"]:
         fail(f'OCI runtime exec failed: exec: "{arguments[2]}": executable file not found in $PATH', 126)
-    sys.exit(subprocess.run([found["program"], *arguments[3:]], check=False, timeout=60).returncode)
+    os.execv(found["program"], [found["program"], *arguments[3:]])
 
 
 def kill(engine: Engine, arguments: list[str]) -> None:
     """docker kill --signal HUP CONTAINER"""
+    import signal
+
     flags, (name,) = options(arguments, {"--signal": True})
     os.kill(_known(engine, name)["pid"], signal.Signals[f"SIG{flags['--signal'][0]}"])
     print(name)

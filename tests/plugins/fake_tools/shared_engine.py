@@ -17,20 +17,22 @@ Beside `state.json` and `log.jsonl` the state directory has the folder `behave`;
 COMMAND is the words of a command joined by `-`, such as `k3d-cluster-create` or `docker-pull`.
 """
 
-# Every run is a process, and pathlib would take as long to import as all the rest:
+# Every run is a process, and pathlib, json, socket or typing would take longer to import than all the rest:
 # ruff: noqa: PTH105, PTH118, PTH123
 
 from __future__ import annotations
 
+import _socket
 import fcntl
-import json
 import os
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+
+from fake_tools import plain_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 
@@ -57,7 +59,7 @@ class Engine:
         """Add a line to the log: what was asked, when, by whom."""
         line = {"argv": argv, "at": time.time(), "pid": os.getpid(), **more}
         with open(self.path("log.jsonl"), "a") as stream:
-            stream.write(json.dumps(line) + "\n")
+            stream.write(plain_json.dumps(line) + "\n")
 
     def misbehave(self, command: str) -> None:
         """Do what the files in `behave` say before the command does anything itself."""
@@ -79,23 +81,15 @@ class Engine:
                 stream.write(f"{int(count) - 1}:{rest}")
             fail(rest)
 
-    @contextmanager
-    def changing(self) -> Iterator[dict[str, Any]]:
+    def changing(self) -> Changing:
         """The state, written back at the end; one process at a time."""
-        with open(self.path("state.lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self.read()
-            yield state
-            fresh = self.path(f"state.{os.getpid()}")
-            with open(fresh, "w") as stream:
-                json.dump(state, stream)
-            os.replace(fresh, self.path("state.json"))
+        return Changing(self)
 
     def read(self) -> dict[str, Any]:
         """The state as it is."""
         try:
             with open(self.path("state.json")) as stream:
-                found: dict[str, Any] = json.load(stream)
+                found: dict[str, Any] = plain_json.loads(stream.read())
                 return found
         except FileNotFoundError:
             return {"networks": {}, "clusters": {}, "images": []}
@@ -104,21 +98,42 @@ class Engine:
         """Ask the process that serves the clusters' APIs, over its socket."""
         with open(self.path("api.socket")) as stream:
             where = stream.read()
-        sent = json.dumps(body).encode() if body is not None else b""
+        sent = plain_json.dumps(body).encode() if body is not None else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\nContent-Length: {len(sent)}\r\n\r\n"
-        connection = socket.socket(socket.AF_UNIX)
+        connection = _socket.socket(_socket.AF_UNIX)
         connection.settimeout(60)
-        with connection:
-            connection.connect(where)
-            connection.sendall(head.encode() + sent)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        found: dict[str, Any] = json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
+        connection.connect(where)
+        connection.sendall(head.encode() + sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        connection.close()
+        found: dict[str, Any] = plain_json.loads(answer.partition(b"\r\n\r\n")[2] or b"{}")
         return found
 
     def api_name(self, cluster: str) -> str:
         """What a cluster is called where its API is served: the process has those of other engines too."""
         with open(self.path("api.prefix")) as stream:
             return f"{stream.read()}{cluster}"[:63]
+
+
+class Changing:
+    """The state of an engine while its lock is held; written back unless something goes wrong."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def __enter__(self) -> dict[str, Any]:
+        self._lock = open(self.engine.path("state.lock"), "w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._state = self.engine.read()
+        return self._state
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            fresh = self.engine.path(f"state.{os.getpid()}")
+            with open(fresh, "w") as stream:
+                stream.write(plain_json.dumps(self._state))
+            os.replace(fresh, self.engine.path("state.json"))
+        self._lock.close()
 
 
 def options(arguments: list[str], known: dict[str, bool]) -> tuple[dict[str, list[str]], list[str]]:
@@ -149,7 +164,7 @@ def render(template: str, value: dict[str, Any]) -> str:
         else:
             for name in filter(None, words[-1].split(".")):
                 found = found[name]
-        out.append(json.dumps(found) if words[0] == "json" else str(found))
+        out.append(plain_json.dumps(found) if words[0] == "json" else str(found))
         out.append(text)
     return "".join(out)
 

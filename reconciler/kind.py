@@ -235,7 +235,7 @@ class Step:
     weight: int = 1
     preview: Preview = "exact"
     check: Callable[[Context], CheckAnswer] | None = None
-    undo: Callable[[Context], None] | None = None
+    undo: Callable[[Context], Outputs | None] | None = None
     safe_point: bool = True
     command: str = ""
     independent: bool = False

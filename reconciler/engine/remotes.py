@@ -29,7 +29,7 @@ def open_remote(
         known_hosts_file=access.known_hosts_file or git.known_hosts,
         ca_file=access.ca_file or git.ca_file,
     )
-    return GitRemote(runtime.home / "remotes", url, completed, process, sleep)
+    return GitRemote(runtime.home / "remotes", url, completed, process, sleep, runtime.looks)
 
 
 def open_http(runtime: Runtime, base: str, access: HttpAccess) -> Http:

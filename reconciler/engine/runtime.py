@@ -16,6 +16,7 @@ from reconciler.store.database import Database
 from reconciler.store.leases import Lease, Owner
 from reconciler.store.resources import Recording
 from reconciler.transports.kube_pool import KubePool
+from reconciler.transports.shared_looks import SharedLooks
 from reconciler.transports.ssh_pool import SshPool
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
     fence: Lease | None = None
     kubes: KubePool = field(default_factory=KubePool)
+    looks: SharedLooks = field(default_factory=SharedLooks)
     hosts: SshPool = field(default_factory=SshPool)
 
     def writing(self) -> AbstractContextManager[Connection]:

@@ -27,6 +27,7 @@ from reconciler.transports.git_draft import Draft
 from reconciler.transports.git_objects import SUBMODULE, TreeEntry, parse_blobs, parse_tree
 from reconciler.transports.git_talk import Talk, talking
 from reconciler.transports.process import ProcessRunner
+from reconciler.transports.shared_looks import SharedLooks
 
 TRIES = 5
 _FIRST_PAUSE = 0.2
@@ -57,7 +58,10 @@ _Parsed = TypeVar("_Parsed")
 
 
 class GitRemote:
-    """A repository by its URL. folder: of all working copies. process: runs git. sleep: as `Context.sleep`."""
+    """A repository by its URL. folder: of all working copies. process: runs git. sleep: as `Context.sleep`.
+
+    looks: shared by all who look at branches side by side.
+    """
 
     def __init__(
         self,
@@ -66,12 +70,14 @@ class GitRemote:
         access: RemoteAccess,
         process: ProcessRunner | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        looks: SharedLooks | None = None,
     ) -> None:
         self._place = checked_place(url)
         access.check(self._place)
         self._access = access
         self._process = process or ProcessRunner()
         self._sleep = sleep
+        self._looks = looks or SharedLooks()
         self._copy = WorkingCopy(folder, self._place.url, sleep)
 
     @property
@@ -93,6 +99,9 @@ class GitRemote:
 
     def view(self, branch: str) -> BranchView | None:
         """All files of a branch, None when there is no such branch."""
+        return self._looks.ask((self.url, self._access, branch), lambda: self._looked_at(branch), self._sleep)
+
+    def _looked_at(self, branch: str) -> BranchView | None:
         with self._working(branch) as (talk, repository):
             commit = _fetched(talk, repository, branch)
             return None if commit is None else _view(talk, repository, commit)

@@ -36,7 +36,7 @@ def steps_of(change: Change) -> Sequence[Step]:
     if change.action is Action.NOOP:
         return ()
     spec = NodePairSpec.of(change.resource)
-    parts = {entry.path.split(".")[0].partition("[")[0] for entry in change.diffs}
+    parts = {entry.path.split(".")[1].partition("[")[0] for entry in change.diffs}
     if change.before is None or "versions" in parts:
         versions = (change.before or {}).get("versions", {})
         behind = [role for role in spec.order if versions.get(role) != spec.version]

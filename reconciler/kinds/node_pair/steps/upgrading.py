@@ -71,13 +71,15 @@ def switch_back_at_end(context: Context) -> Outputs | None:
     return perform("switch_back", context, partial(_serve_at, "master", "switchback"), gently=True)
 
 
-def works(work: Work, role: Role) -> str:
-    """What is wrong with a node with the version that it runs; "" when it works. A node that is away raises."""
+def works(work: Work, role: Role, version: str = "") -> str:
+    """What is wrong with a node; "" when it works. version: what it is known to run, "" to ask it first.
+
+    A node that is away raises.
+    """
     node, command = work.nodes[role], work.spec.commands.get("verify")
     try:
-        version = version_of(node, work.spec)
-        if not version:
-            return "it reports no version"
+        if command is None or not version:
+            version = version_of(node, work.spec)
         if command is None:
             return ""
         done = node.run(command.script, timeout=command.timeout, env=work.spec.environment(role, version))
@@ -109,7 +111,8 @@ def _may_stop(work: Work, role: Role) -> None:
             who = " and ".join(serving) or "no node"
             message = f"{role} is not stopped: the {other(role)} has to serve meanwhile, but {who} says so"
             raise TerminalError("WouldStopServing", message)
-    trouble = works(work, other(role))
+    is_new = f"verify_{other(role)}" in work.context.outputs
+    trouble = works(work, other(role), work.spec.version if is_new else work.version_before(other(role)))
     if trouble:
         message = f"{role} is not stopped: the {other(role)} does not work, and nobody would be left: {trouble}"
         raise TerminalError("WouldStopServing", message)

@@ -102,7 +102,7 @@ def await_ready(daemon: subprocess.Popen[str]) -> list[dict[str, Any]]:
         if resources and all(one["ready"] == "True" for one in resources):
             tell_events(told)
             return resources
-        time.sleep(0.3)
+        time.sleep(1.0)  # each look is two commands, of the processor that the daemon makes clusters with
     raise SystemExit(f"not ready after {TIMEOUT:.0f} s: {[one['ref'] for one in listed() if one['ready'] != 'True']}")
 
 

@@ -49,6 +49,7 @@ _COMMANDS = {
     "cluster": ("reconciler.cli.cluster_commands", "What can be done with a cluster."),
     "rsync": ("reconciler.cli.rsync_commands", "The rsync between the two nodes of a pair."),
     "sandbox": ("reconciler.cli.sandbox_commands", "The local Kubernetes API that ships with this program."),
+    "host": ("reconciler.cli.host_commands", "The hosts that are trusted, and what they are known by."),
     "lab": ("reconciler.cli.lab_commands", "Two small nodes to try upgrades of node pairs on."),
     "doctor": ("reconciler.cli.doctor_commands", "Tools, database, what is stuck, why, and what to do."),
     "completion": ("reconciler.cli.sync_commands", "Print what a shell needs to complete commands."),

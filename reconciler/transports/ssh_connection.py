@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from reconciler.errors import ReconcilerError, UnreachableError
 from reconciler.model.secret import Secret
 from reconciler.transports.ssh_login import log_in, why
-from reconciler.transports.ssh_trust import KnownHost, check_host_key, host_name, known_key_kinds
+from reconciler.transports.ssh_trust import HostKey, KnownHost, check_host_key, host_name, known_key_kinds
 
 if TYPE_CHECKING:
     from paramiko import Channel, Transport
@@ -130,6 +130,17 @@ class SshConnection:
             _go_on(give_up, cancelled)
             time.sleep(_AGAIN_AFTER)
 
+    def offered_key(self) -> HostKey:
+        """The host key that it offers, of a kind that is known of it if it has one; it is not checked, nor logged in.
+
+        Raises UnreachableError.
+        """
+        transport = self._begin(time.monotonic() + self.place.connect_timeout)
+        try:
+            return HostKey.of(transport.get_remote_server_key())
+        finally:
+            self._drop(transport)
+
     def tunnel(self, there: tuple[str, int], give_up: float) -> Channel:
         """A connection from this host on to another. Raises UnreachableError."""
         from paramiko import SSHException  # noqa: PLC0415 - likewise
@@ -173,28 +184,44 @@ class SshConnection:
             self._connecting.release()
 
     def _connect(self, give_up: float) -> Transport:
+        place = self.place
+        give_up = min(give_up, time.monotonic() + place.connect_timeout)
+        transport = self._begin(give_up)
+        with self._dropping(transport):
+            check_host_key(place.known, place.address, place.port, transport.get_remote_server_key())
+            transport.auth_timeout = max(0.1, give_up - time.monotonic())
+            log_in(transport, place)
+            transport.set_keepalive(KEEP_ALIVE)
+        return transport
+
+    def _begin(self, give_up: float) -> Transport:
+        """A connection over which nobody has yet proved who he is."""
         import paramiko  # noqa: PLC0415 - slow to import
 
-        closings, place = self._closings, self.place
-        give_up = min(give_up, time.monotonic() + place.connect_timeout)
+        closings = self._closings
         if (log := logging.getLogger("paramiko")).level == logging.NOTSET:
             log.setLevel(logging.CRITICAL)  # it logs a traceback for each error that it raises as well
         transport = paramiko.Transport(self._socket(give_up))
-        transport.banner_timeout = transport.auth_timeout = max(0.1, give_up - time.monotonic())
-        try:
+        transport.banner_timeout = max(0.1, give_up - time.monotonic())
+        with self._dropping(transport):
             self._keep(transport, closings)
             self._prefer(transport)
             transport.start_client(timeout=max(0.1, give_up - time.monotonic()))
-            check_host_key(place.known, place.address, place.port, transport.get_remote_server_key())
-            log_in(transport, place)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        return transport
+
+    @contextmanager
+    def _dropping(self, transport: Transport) -> Iterator[None]:
+        """What fails meanwhile ends the connection."""
+        from paramiko import SSHException  # noqa: PLC0415 - likewise
+
+        try:
+            yield
+        except (SSHException, OSError, EOFError) as error:
             self._drop(transport)
-            raise UnreachableError("Unreachable", f"{place}: no SSH connection: {why(error)}") from error
+            raise UnreachableError("Unreachable", f"{self.place}: no SSH connection: {why(error)}") from error
         except BaseException:
             self._drop(transport)
             raise
-        transport.set_keepalive(KEEP_ALIVE)
-        return transport
 
     def _keep(self, transport: Transport, closings: int) -> None:
         """From now on it is ours to close, unless that was asked for since we began to connect."""

@@ -7,6 +7,7 @@ patterns, several names; `@revoked` keys are refused, and a line that says nothi
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,30 @@ class KnownHost:
     place: str
 
 
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """The public key of a host. text: kind and key, as in known_hosts. fingerprint: `SHA256:…`, as ssh shows it."""
+
+    kind: str
+    text: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, key: PKey) -> HostKey:
+        """The key that a host offered."""
+        return cls(key.get_name(), f"{key.get_name()} {key.get_base64()}", key.fingerprint)
+
+    @classmethod
+    def written(cls, text: str) -> HostKey:
+        """The key of a line. Raises ValueError for what is none."""
+        kind, key = text.split()[:2]
+        digest = base64.b64encode(hashlib.sha256(base64.b64decode(key, validate=True)).digest()).decode().rstrip("=")
+        return cls(kind, f"{kind} {key}", f"SHA256:{digest}")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.fingerprint}"
+
+
 def read_known_hosts(path: Path) -> tuple[KnownHost, ...]:
     """The lines of a file. Raises UsageError when it cannot be read."""
     try:
@@ -48,6 +73,17 @@ def lines_about(known: Iterable[KnownHost], address: str, port: int) -> tuple[Kn
     """Those that speak of a host, whether they vouch for a key or revoke one."""
     name = host_name(address, port)
     return tuple(line for line in known if any(_lines_for([line], name)))
+
+
+def names_of(line: KnownHost) -> list[str]:
+    """The names and patterns that it speaks of, hashed ones as they are; none for a comment."""
+    fields = _fields(line)
+    return fields[0].split(",") if fields else []
+
+
+def key_of(line: KnownHost) -> str:
+    """The key that it speaks of, as kind and key; "" for a comment."""
+    return " ".join(_fields(line)[1:3])
 
 
 def is_revoking(line: KnownHost) -> bool:
@@ -87,14 +123,18 @@ def known_key_kinds(known: Iterable[KnownHost], address: str, port: int) -> list
 def _lines_for(known: Iterable[KnownHost], name: str) -> Iterator[tuple[bool, str, str, str]]:
     """Whether it revokes, kind, key and place of every line that speaks of a host."""
     for line in known:
-        fields = line.text.split()
-        is_revoked = bool(fields) and fields[0] == _REVOKED
-        if is_revoked:
-            fields = fields[1:]
-        if len(fields) < 3 or fields[0].startswith(("#", "@")):  # certificate authorities vouch for nothing here
-            continue
-        if _speaks_of(fields[0].split(","), name):
-            yield is_revoked, fields[1], fields[2], line.place
+        fields = _fields(line)
+        if fields and _speaks_of(fields[0].split(","), name):
+            yield is_revoking(line), fields[1], fields[2], line.place
+
+
+def _fields(line: KnownHost) -> list[str]:
+    """Names, kind and key, without the mark of a revoked one; [] for a line that says nothing of a host."""
+    fields = line.text.split()
+    if fields[:1] == [_REVOKED]:
+        fields = fields[1:]
+    # certificate authorities vouch for nothing here
+    return [] if len(fields) < 3 or fields[0].startswith(("#", "@")) else fields
 
 
 def _speaks_of(patterns: list[str], name: str) -> bool:

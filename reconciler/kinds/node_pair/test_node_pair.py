@@ -36,7 +36,7 @@ def resource(**changed: Any) -> Resource:
 
 
 def steps(**changed: Any) -> dict[str, Any]:
-    diffs = (FieldDiff("versions.master", "1", "2"),)
+    diffs = (FieldDiff("spec.versions.master", "1", "2"),)
     change = Change(REF, Action.UPDATE, resource(**changed), "", diffs=diffs, before={"versions": {}})
     return {step.name: step for step in steps_of(change)}
 

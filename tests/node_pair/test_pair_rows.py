@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from sqlalchemy import CheckConstraint, inspect
 from reconciler.errors import DatabaseError, TerminalError
 from reconciler.kinds.node_pair import rows as rows_module
 from reconciler.kinds.node_pair.rows import Standing
+from reconciler.kinds.node_pair.rsync_output import SyncedFile
 from reconciler.kinds.node_pair.spec import Role
 from reconciler.kinds.node_pair.states import Event, PairState
+from reconciler.kinds.node_pair.syncing import Status, Synced
 from reconciler.kinds.node_pair.tables import metadata
 
 ADDRESSES = ("10.77.0.2", "10.77.0.3")
@@ -34,24 +35,12 @@ SYNC = (
 )
 
 
-@dataclass(frozen=True)
-class File:
-    path: str
-    action: str = "sent"
-    status: str = "done"
+APP = SyncedFile("/etc/shop/app.conf", "updated")
 
 
-@dataclass(frozen=True)
-class Outcome:
+def synced(at: float, status: Status = "SUCCESS") -> Synced:
     """What a synchronization says of itself."""
-
-    started_at: float
-    status: str = "SUCCESS"
-    duration: float = 1.6
-    files: tuple[File, ...] = (File("/etc/shop/app.conf"),)
-    checksum_before: str = SUM
-    checksum_after: str = SUM
-    error: str = ""
+    return Synced(status, at, 1.6, (APP,), SUM, SUM)
 
 
 @pytest.fixture
@@ -149,10 +138,10 @@ def test_row_4_12_of_twelve_synchronizations_the_ten_newest_are_told(store: Pair
     rows.ensure(spec_of())
     upgrade = rows.begin_upgrade(RUN, {"master": "1.0", "backup": "1.0"}, "2.0", ["synchronize"])
     for number in range(12):
-        bad = (File("/etc/shop/app.conf"), File("/etc/shop/old", "deleted", "failed"))
-        outcome = Outcome(100.0 + number, "PARTIAL", 2.4, bad, SUM, "0" * 64, "rsync: unlink failed")
-        rows.note_sync(upgrade if number % 2 else None, ADDRESSES, outcome if number == 11 else Outcome(100.0 + number))
-    store.rows("other").note_sync(None, ADDRESSES, Outcome(500.0))
+        bad = (APP, SyncedFile("/etc/shop/old", "deleted", "failed"))
+        partly = Synced("PARTIAL", 100.0 + number, 2.4, bad, SUM, "0" * 64, "rsync: unlink failed")
+        rows.note_sync(upgrade if number % 2 else None, ADDRESSES, partly if number == 11 else synced(100.0 + number))
+    store.rows("other").note_sync(None, ADDRESSES, synced(500.0))
     told = rows.history()
     assert [one["startedAt"] for one in told] == [111.0 - number for number in range(10)]
     assert told[0] == {
@@ -166,7 +155,7 @@ def test_row_4_12_of_twelve_synchronizations_the_ten_newest_are_told(store: Pair
         "filesSynced": 1,
         "filesFailed": 1,
         "files": [
-            {"path": "/etc/shop/app.conf", "action": "sent", "status": "done"},
+            {"path": "/etc/shop/app.conf", "action": "updated", "status": "ok"},
             {"path": "/etc/shop/old", "action": "deleted", "status": "failed"},
         ],
         "checksumBefore": SUM,
@@ -180,8 +169,8 @@ def test_row_4_12_of_twelve_synchronizations_the_ten_newest_are_told(store: Pair
 
 def test_a_synchronization_that_is_recorded_again_is_the_same(store: PairStore) -> None:
     rows = store.rows()
-    first = rows.note_sync(None, ADDRESSES, Outcome(100.0))
-    assert rows.note_sync(None, ADDRESSES, Outcome(100.0, "TIMEOUT")) == first
+    first = rows.note_sync(None, ADDRESSES, synced(100.0))
+    assert rows.note_sync(None, ADDRESSES, synced(100.0, "TIMEOUT")) == first
     (told,) = rows.history()
     assert told["status"] == "TIMEOUT"
     assert len(told["files"]) == 1

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, NotRequired, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, Unpack
 
 from reconciler.kind import Records
 from reconciler.kinds.node_pair import showing
 from reconciler.kinds.node_pair.spec import ROLES, NodePairSpec, Role
 from reconciler.kinds.node_pair.states import FIRST, Event, PairState, after
 from reconciler.kinds.node_pair.step_names import name_of
+
+if TYPE_CHECKING:
+    from reconciler.kinds.node_pair.syncing import Synced
 
 RsyncStatus = Literal["RUNNING", "STOPPED", "UNKNOWN"]
 StepEnd = Literal["DONE", "FAILED", "SKIPPED"]
@@ -37,44 +40,6 @@ class Standing(TypedDict):
     resume_time: float | None
     reason: Literal["UPGRADE", "MANUAL"] | None
     detail: NotRequired[str]
-
-
-class SyncedFile(Protocol):
-    """A file that a synchronization was about."""
-
-    @property
-    def path(self) -> str: ...  # as its name says
-
-    @property
-    def action(self) -> str: ...  # sent, deleted …
-
-    @property
-    def status(self) -> str: ...  # done, failed
-
-
-class Synced(Protocol):
-    """What became of a synchronization: `syncing.Synced`."""
-
-    @property
-    def status(self) -> str: ...  # SUCCESS, FAILED, PARTIAL, TIMEOUT
-
-    @property
-    def started_at(self) -> float: ...  # seconds since the epoch
-
-    @property
-    def duration(self) -> float: ...  # seconds
-
-    @property
-    def files(self) -> Sequence[SyncedFile]: ...  # each that changed or failed
-
-    @property
-    def checksum_before(self) -> str: ...  # of the source
-
-    @property
-    def checksum_after(self) -> str: ...  # of the target
-
-    @property
-    def error(self) -> str: ...  # why it is no success
 
 
 class PairRows:
@@ -143,13 +108,13 @@ class PairRows:
             if known is not None:
                 return int(known["upgrade_id"])
             before = {f"{role}_version": versions.get(role, "") for role in ROLES}
-            values = {"pair": self._pair, "version": version, "started_at": now, "updated_at": now, **before}
+            values = {"pair": self._pair, "version": version, "started_at": now, **before}
             records.put("upgrade_history", {"identity": run}, values)
             made = records.get("upgrade_history", identity=run)
             assert made is not None
             upgrade_id = int(made["upgrade_id"])
             for sequence, step in enumerate(steps, 1):
-                records.put("upgrade_progress", _key(upgrade_id, step), _step(step, sequence, now))
+                records.put("upgrade_progress", _key(upgrade_id, step), _step(step, sequence))
             self._note(records, {"upgrade_id": upgrade_id})
             return upgrade_id
 
@@ -164,12 +129,11 @@ class PairRows:
 
     def end_upgrade(self, upgrade_id: int, status: UpgradeEnd, message: str) -> None:
         """An upgrade is over. Its steps that never ran are skipped."""
-        now = self._now()
-        told = {"status": status, "message": message[-_MESSAGE_LENGTH:] or None, "ended_at": now, "updated_at": now}
+        told = {"status": status, "message": message[-_MESSAGE_LENGTH:] or None, "ended_at": self._now()}
         with self._writing() as records:
             records.put("upgrade_history", {"upgrade_id": upgrade_id}, told)
             for row in records.list("upgrade_progress", upgrade_id=upgrade_id, status="PENDING"):
-                records.put("upgrade_progress", {"id": row["id"]}, {"status": "SKIPPED", "updated_at": now})
+                records.put("upgrade_progress", {"id": row["id"]}, {"status": "SKIPPED"})
             self._note(records, {})
 
     def note_rsync(self, role: Role, address: str, status: RsyncStatus, **standing: Unpack[Standing]) -> None:
@@ -262,13 +226,12 @@ class PairRows:
         return showing.status(self._records, row) if row is not None else {}
 
     def _tell_step(self, upgrade_id: int, step: str, told: Mapping[str, Any]) -> None:
-        now = self._now()
         with self._writing() as records:
             key = _key(upgrade_id, step)
             if records.get("upgrade_progress", **key) is None:
                 sequence = len(records.list("upgrade_progress", upgrade_id=upgrade_id)) + 1
-                records.put("upgrade_progress", key, _step(step, sequence, now))
-            records.put("upgrade_progress", key, {**told, "updated_at": now})
+                records.put("upgrade_progress", key, _step(step, sequence))
+            records.put("upgrade_progress", key, told)
             self._note(records, {})
 
     def _let_go_of_old(self, records: Records) -> None:
@@ -293,14 +256,13 @@ def _key(upgrade_id: int, step: str) -> dict[str, Any]:
     return {"upgrade_id": upgrade_id, "step": step}
 
 
-def _step(step: str, sequence: int, now: float) -> dict[str, Any]:
+def _step(step: str, sequence: int) -> dict[str, Any]:
     name = name_of(step)
     return {
         "display_name": name.chinese,
         "display_name_en": name.english,
         "sequence": sequence,
         "status": "PENDING",
-        "updated_at": now,
     }
 
 

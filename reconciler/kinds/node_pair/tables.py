@@ -74,7 +74,7 @@ node_pairs = Table(
     Column("upgrade_id", Serial, doc="its newest upgrade"),
     Column("sync_id", Serial, doc="its newest synchronization"),
     Column("created_at", Double),
-    Column("updated_at", Double),
+    Column("updated_at", Double, doc="moves with every write about the pair, in whichever table: pages go by it"),
 )
 
 pair_transitions = Table(
@@ -105,7 +105,6 @@ upgrade_history = Table(
     Column("message", LongText),
     Column("started_at", Double, nullable=False, server_default=Now()),
     Column("ended_at", Double),
-    Column("updated_at", Double),
     _one_of("upgrade_history", "status", "RUNNING", "SUCCESS", "PARTIAL", "ROLLED_BACK", "FAILED"),
     UniqueConstraint("identity"),
 )
@@ -124,7 +123,6 @@ upgrade_progress = Table(
     Column("started_at", Double),
     Column("ended_at", Double),
     Column("message", LongText),
-    Column("updated_at", Double),
     _one_of("upgrade_progress", "status", "PENDING", "RUNNING", "DONE", "FAILED", "SKIPPED"),
     UniqueConstraint("upgrade_id", "step"),
 )

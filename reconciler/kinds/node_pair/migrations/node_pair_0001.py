@@ -93,7 +93,7 @@ def _upgrade_history() -> list[Any]:
         sa.Column("status", _WORD, server_default="RUNNING", nullable=False),
         sa.Column("message", _TEXT, nullable=True),
         _now("started_at"),
-        *_times("ended_at", "updated_at"),
+        *_times("ended_at"),
         _one_of(table, "status", "RUNNING", "SUCCESS", "PARTIAL", "ROLLED_BACK", "FAILED"),
         sa.UniqueConstraint("identity", name=op.f("uq_upgrade_history_identity")),
     ]
@@ -110,7 +110,6 @@ def _upgrade_progress() -> list[Any]:
         sa.Column("status", _WORD, server_default="PENDING", nullable=False),
         *_times("started_at", "ended_at"),
         sa.Column("message", _TEXT, nullable=True),
-        *_times("updated_at"),
         _one_of(table, "status", "PENDING", "RUNNING", "DONE", "FAILED", "SKIPPED"),
         _refers(table, "upgrade_id", "upgrade_history", ondelete="CASCADE"),
         sa.UniqueConstraint("upgrade_id", "step", name=op.f("uq_upgrade_progress_upgrade_id_step")),

@@ -40,6 +40,8 @@ _ENDPOINTS = {
         )
     },
     "/projects/<name>/environments": "its environments in order of promotion, with their Flux state",
+    "/rsync/<pair>": "a pair of nodes: rsync, pauses, upgrade, what waits for a person",
+    "/rsync/<pair>/history": "its synchronizations, newest first: limit",
     "/tasks": "what was asked for, newest first: resource, limit, before",
     "/tasks/<task_id>": "one task with its progress",
 }

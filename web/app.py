@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnava
 
 from reconciler.errors import DatabaseError, ReconcilerError
 from reconciler.store.database import Database
-from web import api, clusters_api, gate, pages, presentation, projects_api, tasks_api
+from web import api, clusters_api, gate, pages, pairs_api, presentation, projects_api, tasks_api
 from web.admission import Admission
 from web.answers import WRITER, error_body, status_of
 from web.collection import Collection
@@ -27,7 +27,7 @@ MAX_BODY = 1_000_000
 STATIC = Path(__file__).parent / "static"
 _FILTERS = (
     *("advice", "as_yaml", "absolute", "badge", "bars", "condition_face", "cut", "duration", "face", "labels"),
-    *("moment", "per_cent", "resource_url", "shorten", "value", "words"),
+    *("moment", "per_cent", "resource_url", "shorten", "timeline", "value", "words"),
 )
 _USUAL = {
     404: "There is nothing at this address. It may have had another name.",
@@ -49,7 +49,7 @@ def create_flask_app(
     for name in _FILTERS:
         app.jinja_env.filters[name] = getattr(presentation, name)
     app.register_blueprint(pages.blueprint)
-    for module in (api, clusters_api, projects_api, tasks_api):
+    for module in (api, clusters_api, pairs_api, projects_api, tasks_api):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(blueprint_of(Collection("applicationsets", "ApplicationSet")))
     if writing is not None:

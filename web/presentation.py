@@ -77,6 +77,25 @@ _OTHER_FACES: Mapping[str, Face] = {
     "stopped": Face("pause", "‖", "Stopped", "warn"),
     "gone": Face("cross", "✖", "Not running", "bad"),
     "never": Face("circle", "○", "Never started", "warn"),
+    "success": Face("check", "✓", "Succeeded", "good"),
+    "rolled_back": Face("arrows", "↺", "Rolled back", "warn"),
+    "timeout": Face("clock", "!", "Timed out", "bad"),
+    "not_yet": Face("circle", "○", "Not yet", "calm"),
+    "rsync-RUNNING": Face("check", "✓", "Running", "good"),
+    "rsync-STOPPED": Face("pause", "‖", "Stopped", "warn"),
+    "rsync-UNKNOWN": Face("question", "?", "Unknown", "odd"),
+    "RSYNC_RUNNING": Face("check", "✓", "rsync runs", "good"),
+    "UPGRADE_PAUSED": Face("arrows", "↻", "Paused for an upgrade", "busy"),
+    "PAUSE_FAILED": Face("bang", "!", "Pausing failed", "warn"),
+    "UPGRADING": Face("arrows", "↻", "Upgrading", "busy"),
+    "UPGRADED": Face("arrows", "↻", "Upgraded", "busy"),
+    "SYNCING": Face("arrows", "↻", "Synchronizing", "busy"),
+    "VERIFYING": Face("arrows", "↻", "Comparing", "busy"),
+    "VERIFY_OK": Face("check", "✓", "Both alike", "good"),
+    "VERIFY_FAILED": Face("differs", "≠", "Not alike", "bad"),
+    "WAIT_MANUAL": Face("bang", "!", "Waits for a person", "bad"),
+    "ROLLING_BACK": Face("arrows", "↺", "Rolling back", "warn"),
+    "RESUME_FAILED": Face("bang", "!", "Resuming failed", "bad"),
 }
 
 
@@ -201,6 +220,34 @@ def bars(change: ChangeView) -> list[Bar]:
         start = min(max((step.started_at - change.started_at) / whole * 100, 0.0), 99.0)
         found.append(Bar(step, round(start, 2), round(min(max(step.duration / whole * 100, 1.0), 100 - start), 2)))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A step of an upgrade on its time. start, width: in percent of that time; seconds: None before it began."""
+
+    step: Mapping[str, Any]
+    state: str
+    start: float = 0.0
+    width: float = 0.0
+    seconds: float | None = None
+
+
+def timeline(upgrade: Mapping[str, Any], now: float) -> list[Stretch]:
+    """The steps of a pair's upgrade on one scale, which ends now while it runs; what took no time is still seen."""
+    begun = upgrade["startedAt"]
+    whole = max((upgrade["endedAt"] or now) - begun, 0.001)
+    return [_stretch(step, begun, whole, now) for step in upgrade["steps"]]
+
+
+def _stretch(step: Mapping[str, Any], begun: float, whole: float, now: float) -> Stretch:
+    state = step["status"].lower()
+    if step["startedAt"] is None:
+        return Stretch(step, "not_yet" if state == "pending" else state)
+    seconds = max((step["endedAt"] or now) - step["startedAt"], 0.0)
+    start = min(max((step["startedAt"] - begun) / whole * 100, 0.0), 99.0)
+    width = min(max(seconds / whole * 100, 1.0), 100 - start)
+    return Stretch(step, state, round(start, 2), round(width, 2), seconds)
 
 
 def advice(view: ResourceView) -> tuple[str, str]:

@@ -34,12 +34,14 @@ class _Known:
 
 def facts_of(connection: Connection, kind: str) -> Mapping[str, Mapping[str, Any]]:
     """By name, what records say of the resources of a kind: words and plain values. Empty where it says nothing."""
-    known = _known()
-    teller = known.kinds.offering(TellsFacts).get(kind)
-    if teller is None:
-        return {}
+    teller = _known().kinds.offering(TellsFacts).get(kind)
+    return teller.facts(records_of(connection, kind)) if teller is not None else {}
+
+
+def records_of(connection: Connection, kind: str) -> KindRecords:
+    """The tables of a kind, to read, as this connection sees them."""
     database = cast(Database, current_app.extensions[EXTENSION])
-    return teller.facts(KindRecords(database, known.tables.get(kind, {}), None, connection))
+    return KindRecords(database, _known().tables.get(kind, {}), None, connection)
 
 
 def shown_records(writer: Writer) -> tuple[Table, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from filled_store import CHINESE, Filling
+from pair_rows import STEPS, WAITS, PairFilling
 from project_rows import MESSAGE, put_project
 
 from reconciler.model.plan import Action
@@ -267,12 +268,38 @@ def test_a_projects_page_is_readable_and_scrolls_in_one_direction_only(
     page = visit("/resources/Project/shop", viewport={"width": width, "height": 844})
     assert page.get_by_text(MESSAGE).first.is_visible()
     assert page.get_by_text("Development").first.is_visible()
+    shoot(page, tmp_path, f"project-{width}")
+
+
+def shoot(page: Any, place: Path, name: str) -> None:
+    """No wider than the screen; pictures of it, light and dark, into RECONCILER_SHOTS for people to look at."""
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    folder = Path(os.environ.get("RECONCILER_SHOTS", tmp_path))
+    folder = Path(os.environ.get("RECONCILER_SHOTS", place))
     folder.mkdir(exist_ok=True)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        (folder / f"project-{width}-{scheme}.png").write_bytes(page.screenshot(full_page=True))
+        (folder / f"{name}-{scheme}.png").write_bytes(page.screenshot(full_page=True))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_pairs_page_shows_both_nodes_and_scrolls_in_one_direction_only(
+    filling: Filling, visit: Open, tmp_path: Path, width: int
+) -> None:
+    """While it upgrades both nodes are side by side, or below each other on a phone; then it says what to type."""
+    pair = PairFilling(filling)
+    upgrade = pair.upgrade(done=7)
+    pair.synchronized()
+    page = visit("/resources/NodePair/shop", viewport={"width": width, "height": 844})
+    tops = [one.bounding_box()["y"] for one in page.locator(".pair-node").all()]
+    assert (tops[0] == tops[1]) is (width == 1280)
+    assert page.get_by_text("验证备节点").is_visible()
+    shoot(page, tmp_path, f"pair-upgrading-{width}")
+    pair.wait(upgrade)
+    filling.tell("alarm", "NotAlike", "an upgrade needs a person")
+    page.wait_for_selector(f"text={WAITS}", timeout=WAIT)
+    assert page.get_by_text("reconciler rsync resolve shop --keep master").is_visible()
+    assert page.locator(".steps li").count() == len(STEPS)
+    shoot(page, tmp_path, f"pair-waiting-{width}")
 
 
 @pytest.mark.soak

@@ -64,6 +64,9 @@ def _unfinished(work: Work) -> str:
     if not is_begun and row["version"] == work.spec.version:
         return str(row["identity"])
     message = f"the upgrade to {row['version']} ({row['identity']}) was left unfinished"
+    for step in steps:
+        if step["status"] == "RUNNING":
+            work.rows.step_ended(row["upgrade_id"], step["step"], "FAILED", message)
     work.rows.end_upgrade(row["upgrade_id"], "FAILED", message)
     if is_begun:
         work.went(Event.DIFFERENT, message, PairState.VERIFYING)

@@ -152,7 +152,10 @@ class Work:
 
 
 def perform(name: str, context: Context, body: Callable[[Work], Outputs | None], *, gently: bool = False) -> Outputs:
-    """Run the body of a step, with its row written before and after. gently: what fails is returned as `wait`."""
+    """Run the body of a step, with its row written before and after.
+
+    gently: what fails in an upgrade is returned as `wait`, for `record` to end it with.
+    """
     from reconciler.kinds.node_pair.steps.watching import watching  # noqa: PLC0415 - it is made of `Work`
 
     work = Work.of(context)
@@ -170,7 +173,7 @@ def perform(name: str, context: Context, body: Callable[[Work], Outputs | None],
     except Exception as error:
         message = error.message if isinstance(error, ReconcilerError) else f"{type(error).__name__}: {error}"
         _end(work, name, "FAILED", message)
-        if gently and isinstance(error, ReconcilerError):
+        if gently and work.upgrade_id is not None and isinstance(error, ReconcilerError):
             work.alarm(error.reason, message)
             return {"wait": message}
         raise

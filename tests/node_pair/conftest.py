@@ -17,28 +17,34 @@ from lab_nodes import PLAIN, ROOTED
 if TYPE_CHECKING:
     from pair import Pair
     from pair_ground import Ground
-    from pair_serving import ServingClient
+    from pair_serving import ServingClient  # likewise
     from place import Place
 
 
 @pytest.fixture(scope="module", params=[ROOTED])
-def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """Two machines. A module that wants plain nodes too is parametrized with `indirect`."""
-    from pair_ground import Ground
-
-    made = Ground(tmp_path_factory.mktemp("lab"), request.param)
-    yield made
-    made.close()
+def machines(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Two machines, for all tests of a module."""
+    yield from _ground(request, tmp_path_factory)
 
 
 @pytest.fixture(scope="module", params=[PLAIN])
-def plain_ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """Two nodes that are only folders."""
-    from pair_ground import Ground
+def folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """Two nodes that are only folders, for all tests of a module."""
+    yield from _ground(request, tmp_path_factory)
 
-    made = Ground(tmp_path_factory.mktemp("lab"), request.param)
-    yield made
-    made.close()
+
+@pytest.fixture
+def ground(machines: Ground) -> Iterator[Ground]:
+    """The machines; no connection to them outlives a test."""
+    yield machines
+    machines.disconnect()
+
+
+@pytest.fixture
+def plain_ground(folders: Ground) -> Iterator[Ground]:
+    """The folders; likewise."""
+    yield folders
+    folders.disconnect()
 
 
 @pytest.fixture
@@ -56,10 +62,18 @@ def plain_pair(place: Place, plain_ground: Ground) -> Pair:
 @pytest.fixture
 def serving(pair: Pair) -> Iterator[ServingClient]:
     """Asks both nodes throughout the test."""
-    from pair_serving import ServingClient
+    from pair_serving import ServingClient  # likewise
 
     with ServingClient(pair.ground) as client:
         yield client
+
+
+def _ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    from pair_ground import Ground  # most test files of this folder want no nodes
+
+    made = Ground(tmp_path_factory.mktemp("lab"), request.param)
+    yield made
+    made.close()
 
 
 def _pair(place: Place, ground: Ground) -> Pair:

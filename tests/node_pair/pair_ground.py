@@ -87,6 +87,7 @@ class Ground:
         self.document["spec"].get("artifact", {})["source"] = str(home / "lab/release.bin")
         self._ssh = {role: Ssh(self.place(role)) for role in ROLES}
         self.everywhere(_KEEP[self.variant])
+        self.disconnect()
 
     @cached_property
     def root_key(self) -> str:
@@ -95,9 +96,13 @@ class Ground:
 
     def close(self) -> None:
         """Take it down."""
+        self.disconnect()
+        labs.down(self.home)
+
+    def disconnect(self) -> None:
+        """End the connections; the next command makes new ones."""
         for ssh in self._ssh.values():
             ssh.close()
-        labs.down(self.home)
 
     def run(self, role: str, script: str, timeout: float = 60.0) -> Completed:
         """A script on a node, as root."""

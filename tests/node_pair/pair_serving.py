@@ -21,8 +21,8 @@ from pair_ground import Ground
 from reconciler.kinds.node_pair.spec import ROLES
 from reconciler.lab.network import namespace_of
 
-_PAUSE = 0.01
-_IN_A_ROW = 4
+_PAUSE = 0.04
+_IN_A_ROW = 3
 """How many passes over both nodes have to find nobody: between two questions of one pass they may have switched."""
 _NEWNET = 0x40000000
 

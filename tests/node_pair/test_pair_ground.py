@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 from pair_faults import cut_off, fault, set_clock
 from pair_ground import NEW, OLD, OLD_TEXT, Ground, until
 from pair_serving import ServingClient
@@ -70,7 +69,6 @@ def test_a_call_is_known_by_the_command_that_it_ran_in(ground: Ground) -> None:
     ]
 
 
-@pytest.mark.parametrize("plain_ground", ["plain"], indirect=True)
 def test_plain_nodes_are_put_back_too(plain_ground: Ground) -> None:
     for role in ROLES:
         tool = '"$LAB_NODE/service/ctl"'

@@ -116,9 +116,12 @@ def nothing_ran_twice(pair: Pair) -> Iterator[str]:
             yield f"{name} ran on the {role} on a connection: whether it ran cannot be known when that is lost"
         elif count > 1:
             yield f"{name} ran {count} times on the {role} as {under}"
-    seen = Counter((call.role, call.name, call.under.partition("-")[0]) for call in calls)
+    # taking a version back runs some of them once more, with the VERSION that was there before
+    ran = ((call.role, call.name, call.environ["VERSION"], call.under.partition("-")[0]) for call in calls)
     yield from (
-        f"{name} ran {n} times on the {role} in upgrade {run}" for (role, name, run), n in seen.items() if n > 1
+        f"{name} ran {n} times on the {role} for {version} in upgrade {run}"
+        for (role, name, version, run), n in Counter(ran).items()
+        if n > 1
     )
 
 

@@ -165,7 +165,8 @@ def _switch_back(spec: NodePairSpec) -> Step:
 
 def _step(name: str, run: StepFunction, weight: int, *, preview: Preview = "exact", command: str = "") -> Step:
     """A step that no newer generation interrupts: an upgrade that began is ended first, one way or the other."""
-    return Step(name, str(name_of(name)), run, weight, preview, safe_point=False, command=command)
+    shown = "; ".join(line.strip() for line in command.splitlines() if line.strip())
+    return Step(name, str(name_of(name)), run, weight, preview, safe_point=False, command=shown)
 
 
 def _taken_back(step: Step, undo: StepFunction) -> Step:

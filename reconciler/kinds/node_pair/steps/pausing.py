@@ -214,8 +214,10 @@ def _resume_old(work: Work) -> Outputs:
     if changed:
         message = f"rsync stays paused: the configuration is not what it was before: {', '.join(changed[:5])}"
         raise TerminalError("NotRestored", message)
+    there = work.earlier("detect_rsync").get("nodes", {})
     for role in ROLES:
-        resume_on(work, role)
+        if there.get(role, {}).get("exists", True):
+            resume_on(work, role)
     for role in ROLES:
         note_seen(work, role, work.control(role).look(), work.context.now())
     return {}

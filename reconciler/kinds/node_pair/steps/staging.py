@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.kind import Outputs
 from reconciler.kinds.node_pair.spec import ROLES, Artifact, Role
 from reconciler.kinds.node_pair.steps.work import Work, recorded
-from reconciler.transports.ssh_upload import upload
+from reconciler.transports.ssh_upload import Upload
 
 _SUDO = ("sudo", "-n", "--")
 _UPLOAD_TIMEOUT = 3600.0
@@ -38,12 +38,10 @@ def _upload(work: Work, role: Role, artifact: Artifact, parts: dict[Role, float]
         parts[role] = percent
         work.context.progress(sum(parts.values()) / len(parts) * _UPLOADED / 100, f"uploading {artifact.source.name}")
 
+    upload = Upload(artifact.source, artifact.destination, artifact.sha256)
     done = node.patiently(
-        lambda: upload(
+        lambda: upload.send(
             node.ssh,
-            artifact.source,
-            artifact.destination,
-            artifact.sha256,
             become=_SUDO if node.spec.become == "sudo" else (),
             progress=progress,
             sleep=work.context.sleep,

@@ -80,10 +80,10 @@ asked_for=$(printf '%s ' "$main" $named_units)
     { state = index(asked_for, " " $1 " ") || $1 ~ /\.(timer|socket|path)$/ ? $2 : "triggered"
       print "unit " $1 " " state " " ($3 == "" ? "-" : $3) }' |
   while IFS=' ' read -r word id rest; do
-    lines "$old" | grep -qF -- "unit $id " || echo "$word $id $rest"
+    case $old in *"${IFS}unit $id "*) ;; *) echo "$word $id $rest" ;; esac
   done
   for one in $cron_files; do
-    if is_there "$one"; then lines "$old" | grep -qFx -- "cron $one" || echo "cron $one"; fi
+    if is_there "$one"; then case $old$IFS in *"${IFS}cron $one$IFS"*) ;; *) echo "cron $one" ;; esac; fi
   done
 } | keep_marker || note "$marker cannot be written, so the pause does not survive a reboot"
 

@@ -91,7 +91,7 @@ discover() {   # sets units, a table: of the daemon (main), of what was named, a
   units=$(lines "$units$IFS$more" | awk -F'|' 'NF && !seen[$1]++')
 }
 ids() { lines "$units" | cut -d '|' -f 1; }
-is_main() { test -z "$main" || ids | grep -Fx -- "$main"; }
+is_main() { case $IFS$units in *"$IFS$main|"*) test -z "$main" || echo "$main" ;; *) return 1 ;; esac; }
 starters() { ids | grep -E '\.(timer|socket|path)$'; }
 services() { ids | grep -vE '\.(timer|socket|path)$'; }
 sockets_of_main() {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from reconciler.model.finding import Finding
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change, Preview
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -364,6 +365,18 @@ class Claims(Protocol):
         """Each such thing, and what becomes of this resource when another one has it first. Words for people. Pure.
 
         Things are told apart by their words; a plan says of which ones two of its new resources ask for the same.
+        """
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """What a kind may have that can tell whether all is there that its resources need, for `reconciler doctor`."""
+
+    def checks(self, resource: Resource, context: Context) -> Sequence[Finding]:
+        """What is as the resource needs it and what is not, with what to do. Reads only.
+
+        What could not be looked at is a finding as well. Errors that it raises are told as they are.
         """
         ...
 

@@ -8,15 +8,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler import __version__
+from reconciler.cli import doctor_hosts
 from reconciler.cli.session import Session
+from reconciler.cli.sources import source_options
+from reconciler.cli.variables import variables_option
 from reconciler.errors import ReconcilerError
+from reconciler.model.finding import Finding
 
 if TYPE_CHECKING:
     from reconciler.store.database import Database
@@ -35,29 +38,27 @@ _SIGNS = {"ok": ("✓", "green"), "note": ("·", "cyan"), "warning": ("!", "yell
 PROBE_TIMEOUT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. remedy: what to do, "" when nothing has to be done."""
-
-    level: Literal["ok", "note", "warning", "error"]
-    subject: str
-    message: str
-    remedy: str = ""
-
-
 @click.command(short_help="Tools, database, what is stuck, why, and what to do.")
+@click.argument("specs", required=False)
+@source_options
+@variables_option
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 @click.pass_obj
-def doctor(session: Session, output: str) -> int:
+def doctor(session: Session, /, specs: str | None, output: str, **asked: Any) -> int:
     """Look at everything that may be wrong, and say what to do about it.
+
+    With SPECS, or where the settings name them, also at what their resources need: the nodes of pairs, for example.
 
     \b
     Example:
       reconciler doctor
+      reconciler doctor specs/
     """
     from reconciler.cli.render import plain  # noqa: PLC0415 - only when called
 
-    findings = list(_findings(session))
+    source = session.source(specs, asked)
+    found = [*_findings(session), *doctor_hosts.of_resources(session, source, asked)]
+    findings = list(dict.fromkeys(found))  # the daemon may have met the same problems
     if output == "json":
         click.echo(json.dumps([{name: getattr(one, name) for name in one.__slots__} for one in findings], indent=2))
     else:
@@ -75,6 +76,7 @@ def _findings(session: Session) -> Iterator[Finding]:
     yield from _tools()
     yield from _control_planes(session)
     yield from _disk(Path(session.settings.home))
+    yield from doctor_hosts.ssh(Path(session.settings.home))
     try:
         with session.database() as database:
             yield from _integrity(database)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,15 +48,7 @@ def host() -> None:
 @click.option("--replace", is_flag=True, help="Trust the new key in place of the one that is written.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def trust(
-    session: Session,
-    address: str,
-    jump: str | None,
-    identity: Path | None,
-    fingerprint: str | None,
-    replace: bool,
-    yes: bool,
-) -> int:
+def trust(session: Session, /, address: str, fingerprint: str | None, replace: bool, yes: bool, **by: Any) -> int:
     """Ask a host for its key, show it, and write it down once you have compared it.
 
     A key that differs from the one that is written is refused, unless the host was made anew and you say --replace.
@@ -70,7 +62,7 @@ def trust(
     from reconciler.transports import ssh_home  # noqa: PLC0415
 
     home = ensure_home(session.settings)
-    place = _reached(home, address, jump, identity)
+    place = _reached(home, address, **by)
     key = _offered(place)
     known = ssh_home.home_known_hosts(home)
     try:

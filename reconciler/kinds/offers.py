@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.errors import ReconcilerError, TerminalError
-from reconciler.kind import KnownCluster, Records, Wanted, Watch
+from reconciler.kind import Context, KnownCluster, Records, Wanted, Watch
+from reconciler.model.finding import Finding
 from reconciler.model.observation import Observation
 from reconciler.model.plain import plain_fault
 from reconciler.model.resource import Resource
@@ -76,6 +77,13 @@ class Offers:
         found: tuple[Any, ...] = self._called("watches", lambda: tuple(self._kind.watches(resource)))
         if not all(isinstance(watch, Watch) for watch in found):
             raise self._fault("what it watches", "one is no watch")
+        return found
+
+    def checks(self, resource: Resource, context: Context) -> Sequence[Finding]:
+        """See Checks."""
+        found: tuple[Any, ...] = self._called("checks", lambda: tuple(self._kind.checks(resource, context)))
+        if not all(isinstance(one, Finding) for one in found):
+            raise self._fault("what it checked", "one is no finding")
         return found
 
     def _called(self, what: str, call: Callable[[], T]) -> T:

@@ -5,6 +5,8 @@ Nobody is ever asked for a password or a passphrase.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from paramiko import PKey, Transport
 
     from reconciler.transports.ssh_connection import SshPlace
+
+_AGENT_TIMEOUT = 5.0
 
 
 def log_in(transport: Transport, place: SshPlace) -> None:
@@ -48,18 +52,40 @@ def why(error: BaseException) -> str:
 
 
 @contextmanager
-def _keys(place: SshPlace) -> Iterator[Sequence[PKey]]:
-    """The keys to try. Those of an agent sign through a connection to it, which lives as long."""
+def agent_keys() -> Iterator[Sequence[PKey]]:
+    """The keys of the ssh agent, none where none runs. They sign over a connection to it that lives as long."""
     import paramiko  # noqa: PLC0415 - likewise
 
-    if place.identity is None:
-        agent = paramiko.Agent()
-        try:
-            yield agent.get_keys()
-        finally:
-            agent.close()
-    else:
+    if not agent_answers():
+        yield ()
+        return
+    agent = paramiko.Agent()
+    try:
+        yield agent.get_keys()
+    finally:
+        agent.close()
+
+
+def agent_answers() -> bool:
+    """Whether there is an ssh agent behind SSH_AUTH_SOCK."""
+    path = os.environ.get("SSH_AUTH_SOCK", "")
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_AGENT_TIMEOUT)
+            connection.connect(path)
+    except OSError:
+        return False
+    return bool(path)
+
+
+@contextmanager
+def _keys(place: SshPlace) -> Iterator[Sequence[PKey]]:
+    """The keys to try."""
+    if place.identity is not None:
         yield [_identity(place, place.identity.reveal(), place.identity.origin)]
+        return
+    with agent_keys() as keys:
+        yield keys
 
 
 def _identity(place: SshPlace, text: str, origin: str) -> PKey:

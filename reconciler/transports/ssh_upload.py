@@ -65,44 +65,53 @@ class Uploaded:
     was_there: bool
 
 
-def upload(  # noqa: PLR0913 - what, where, and how far and how long; each call names them
-    ssh: Ssh,
-    source: Path,
-    destination: str,
-    sha256: str,
-    *,
-    become: tuple[str, ...],
-    progress: Callable[[float], None],
-    sleep: Callable[[float], None],
-    timeout: float,
-) -> Uploaded:
-    """Make sure that `destination`, an absolute path, holds the file `source`, whose sum is known to be `sha256`.
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file here, and where it is to be there. destination: an absolute path. sha256: what the file has to have."""
 
-    become: words before a command that make it root. progress: told percent as they are sent. sleep: waits, or raises.
-    timeout: seconds, for all of it. A connection that is cut on the way is made again and the rest is sent; a host that
-    does not answer then is UnreachableError, and calling once more goes on. Raises DeadlineError, TransientError
-    ("DiskFull"), TerminalError ("BadArtifact": the source is not what it should be, "NotWritable", "WrongSum").
-    """
-    size, mode = _checked(source, sha256)
-    sending = _Sending(ssh, become, [destination, sha256, str(size)], time.monotonic() + timeout)
-    first: int | None = None
-    restarted = False
-    while True:
-        offset = sending.look(source, size)
-        if offset is None:
-            progress(100.0)
-            return Uploaded(sending.sent, first or 0, was_there=first is None)
-        first = offset if first is None else first
-        before = sending.sent
-        try:
-            if sending.send(source, offset, size, progress) and not sending.finish(mode):
-                if restarted:
-                    raise TerminalError("WrongSum", f"{ssh.place}: what arrived as {destination} is not what was sent")
-                restarted = True
-        except UnreachableError:
-            if sending.sent == before:
-                raise
-            sleep(_AGAIN_AFTER)
+    source: Path
+    destination: str
+    sha256: str
+
+    def send(
+        self,
+        ssh: Ssh,
+        *,
+        become: tuple[str, ...] = (),
+        progress: Callable[[float], None],
+        sleep: Callable[[float], None],
+        timeout: float,
+    ) -> Uploaded:
+        """Make sure that it is there.
+
+        become: words before a command that make it root. progress: told percent as they are sent. sleep: waits, or
+        raises. timeout: seconds, for all of it. A connection that is cut on the way is made again and the rest is sent;
+        a host that does not answer then is UnreachableError, and calling once more goes on. Raises DeadlineError,
+        TransientError("DiskFull"), TerminalError ("BadArtifact": it is not what it should be here, "NotWritable",
+        "WrongSum").
+        """
+        size, mode = _checked(self.source, self.sha256)
+        words = [self.destination, self.sha256, str(size)]
+        sending = _Sending(ssh, become, words, time.monotonic() + timeout)
+        first: int | None = None
+        restarted = False
+        while True:
+            offset = sending.look(self.source, size)
+            if offset is None:
+                progress(100.0)
+                return Uploaded(sending.sent, first or 0, was_there=first is None)
+            first = offset if first is None else first
+            before = sending.sent
+            try:
+                if sending.send(self.source, offset, size, progress) and not sending.finish(mode):
+                    if restarted:
+                        message = f"{ssh.place}: what arrived as {self.destination} is not what was sent"
+                        raise TerminalError("WrongSum", message)
+                    restarted = True
+            except UnreachableError:
+                if sending.sent == before:
+                    raise
+                sleep(_AGAIN_AFTER)
 
 
 def _checked(source: Path, sha256: str) -> tuple[int, str]:

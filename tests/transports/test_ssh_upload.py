@@ -18,7 +18,7 @@ from ssh_ground import place_on, sessions_of, signal_all
 
 from reconciler.errors import DeadlineError, TerminalError, TransientError
 from reconciler.transports.ssh import Ssh
-from reconciler.transports.ssh_upload import Uploaded, upload
+from reconciler.transports.ssh_upload import Upload, Uploaded
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed (tests/apt-packages.txt)")
 SIZE = 8_000_000
@@ -58,11 +58,11 @@ def put(
     *,
     progress: Callable[[float], None] = nothing,
     become: tuple[str, ...] = (),
+    sha256: str = "",
     timeout: float = 60.0,
 ) -> Uploaded:
-    return upload(
-        host, source, str(to), sum_of(source), become=become, progress=progress, sleep=time.sleep, timeout=timeout
-    )
+    upload = Upload(source, str(to), sha256 or sum_of(source))
+    return upload.send(host, become=become, progress=progress, sleep=time.sleep, timeout=timeout)
 
 
 def at(percent: float, do: Callable[[], None]) -> Callable[[float], None]:
@@ -155,11 +155,9 @@ def test_a_whole_file_that_was_not_moved_yet_is_not_sent_again(host: Ssh, source
 
 def test_what_is_not_what_it_should_be_is_not_sent_or_not_kept(host: Ssh, source: Path, tmp_path: Path) -> None:
     with pytest.raises(TerminalError, match="nothing was uploaded"):
-        upload(host, source, f"{tmp_path}/to", "0" * 64, become=(), progress=nothing, sleep=time.sleep, timeout=60)
+        put(host, source, tmp_path / "to", sha256="0" * 64)
     with pytest.raises(TerminalError, match="cannot be read"):
-        upload(
-            host, tmp_path / "no", f"{tmp_path}/to", "0" * 64, become=(), progress=nothing, sleep=time.sleep, timeout=60
-        )
+        put(host, tmp_path / "no", tmp_path / "to", sha256="0" * 64)
     changing = tmp_path / "changing"
     changing.write_bytes(source.read_bytes())
     wanted = sum_of(changing)
@@ -170,7 +168,7 @@ def test_what_is_not_what_it_should_be_is_not_sent_or_not_kept(host: Ssh, source
             file.write(b"other")
 
     with pytest.raises(TerminalError) as caught:
-        upload(host, changing, f"{tmp_path}/to", wanted, become=(), progress=change, sleep=time.sleep, timeout=60)
+        put(host, changing, tmp_path / "to", sha256=wanted, progress=change)
     assert caught.value.reason == "WrongSum"
     assert [one.name for one in tmp_path.iterdir()] == ["changing"]
 

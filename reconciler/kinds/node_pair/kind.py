@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from reconciler.kind import Context, Records, Step
 from reconciler.kinds.node_pair.spec import ROLES, NodePairSpec
+from reconciler.model.finding import Finding
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -67,6 +68,12 @@ class NodePairKind:
         from reconciler.kinds.node_pair.monitor import seen  # noqa: PLC0415 - likewise
 
         seen(records, resource, observation)
+
+    def checks(self, resource: Resource, context: Context) -> Sequence[Finding]:
+        """Whether both nodes are as an upgrade needs them."""
+        from reconciler.kinds.node_pair.checkup import check_up  # noqa: PLC0415 - likewise
+
+        return check_up(resource, context)
 
     def facts(self, records: Records) -> Mapping[str, Mapping[str, Any]]:
         """What the rows say, for people."""

@@ -126,7 +126,7 @@ def sync(session: Session, /, pair: str, output: str, yes: bool, **asked: Any) -
             click.echo(plain(line), err=output == "json")
         if would.error:
             raise TerminalError("NotSynchronized", would.error)
-        if not yes:
+        if would.files and not yes:
             _ask("Synchronize now?")
         told = pair_now.synchronize()
     _print(told, output, _sync_lines)
@@ -186,9 +186,10 @@ def resolve(session: Session, /, pair: str, output: str, **asked: Any) -> int:
 class _Opened:
     """The pair of a command: what `operating` needs of it, and its lease."""
 
-    def __init__(self, runtime: Runtime, lease_of: Callable[[], Any], resource: Resource) -> None:
+    def __init__(self, runtime: Runtime, lease_of: Callable[[], Any], resource: Resource, *, is_told: bool) -> None:
         self._runtime = runtime
         self._resource = resource
+        self._log = _say if is_told else _nothing
         self.leased = lease_of
 
     def __call__(self, lease: Lease | None) -> Operating:
@@ -199,7 +200,7 @@ class _Opened:
 
         runtime, timeout = self._runtime, self._runtime.settings.observe_timeout
         context = LeasedContext(runtime, KIND, lease) if lease is not None else ObserveContext(runtime, KIND, timeout)
-        operator = Operator(actor_name(), _keeper(self._resource.ref, lease), _say)
+        operator = Operator(actor_name(), _keeper(self._resource.ref, lease), self._log)
         return Operating.of(self._resource, context, operator)
 
 
@@ -217,7 +218,7 @@ def _pair(session: Session, command: str, name: str, asked: Mapping[str, Any]) -
         def leased() -> Any:
             return reconciler.keeper.holding(lambda: leases.acquire(runtime.database, str(ref), runtime.owner, ttl))
 
-        yield _Opened(runtime, leased, _resource(workspace, ref))
+        yield _Opened(runtime, leased, _resource(workspace, ref), is_told=session.verbosity > 0)
 
 
 def _resource(workspace: Workspace, ref: ResourceRef) -> Resource:
@@ -263,6 +264,10 @@ def _say(text: str) -> None:
         click.echo(plain(line), err=True)
 
 
+def _nothing(_text: str) -> None:
+    """It is only told with -v."""
+
+
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError("NotConfirmed", "nobody can be asked here: use --yes")
@@ -279,7 +284,7 @@ def _print(told: Any, output: str, lines: Callable[[Any], Iterator[str]]) -> Non
 
 
 def _status_lines(told: Json) -> Iterator[str]:
-    yield f"{told['pair']}: {told['stateName']}"
+    yield f"{told['pair']}: {_headline(told)}"
     if told["waitReason"]:
         yield f"  {told['waitReason']}"
     for one in told["todo"]:
@@ -290,6 +295,13 @@ def _status_lines(told: Json) -> Iterator[str]:
     last = told["lastSync"]
     newest = f"last {ago(last['startedAt'])} ago: {last['status']}" if last else "none is recorded"
     yield f"synchronizes {interval}; {newest}"
+
+
+def _headline(told: Json) -> str:
+    """The name of its state; a pause by hand is none of its states, and says more."""
+    seen = [node["rsync"] or {} for node in told["nodes"].values()]
+    is_paused = any(one.get("paused") and one.get("reason") == "MANUAL" for one in seen)
+    return "paused by hand" if is_paused and told["state"] in ("", "RSYNC_RUNNING") else str(told["stateName"])
 
 
 def _node_row(role: str, node: Json) -> Sequence[str]:

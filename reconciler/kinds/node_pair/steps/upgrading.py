@@ -18,6 +18,8 @@ from reconciler.kinds.node_pair.steps.securing import renew_lock
 from reconciler.kinds.node_pair.steps.work import STOPS_US, SkippedError, Work, perform
 
 _SWITCH: Mapping[Role, str] = {"backup": "switchover", "master": "switchback"}
+_BEYOND = 30.0
+"""Seconds that we wait for a command beyond the time after which its node ends it."""
 _ON_A_NODE = ("stop", "install", "start")
 
 
@@ -268,8 +270,13 @@ def _was_carried_out(work: Work, role: Role, name: str) -> bool:
         return False
     if command.repeatable or f"{name}_{role}" in work.context.outputs:
         return True
-    node = work.nodes[role]
-    return node.patiently(lambda: node.detached.ask(f"{work.run}-{name}-{role}")).standing != "never"
+    node, whole = work.nodes[role], f"{work.run}-{name}-{role}"
+    found = node.patiently(lambda: node.detached.ask(whole))
+    if found.standing == "running":  # nothing is taken back beside it
+        work.tell(f"{role}: waiting for {name}, which still runs")
+        limit = command.timeout + _BEYOND
+        node.patiently(lambda: node.detached.wait(whole, timeout=limit, on_output=node.log, sleep=node.sleep))
+    return found.standing != "never"
 
 
 def _first(context: Context, role: Role) -> str:

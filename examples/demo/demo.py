@@ -1,7 +1,8 @@
 """The main job, before one's eyes: `make demo` runs this.
 
 The daemon watches `specs/`, makes its clusters on the sandbox, and serves the page. Then somebody deletes a ConfigMap
-by hand, and the daemon puts it back. Everything is kept in `.demo` beside the Makefile, and ends with this program.
+by hand, and the daemon puts it back. At last a pair of nodes is upgraded. Everything is kept in `.demo` beside the
+Makefile, and ends with this program.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from pair_act import Act
+
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".demo" / "home"
+PAIR_HOME = ROOT / ".demo" / "pair"
 DRIFT = "/api/v1/namespaces/default/configmaps/motd"
 LOCK = "lock"
 TIMEOUT = 120.0
@@ -36,6 +40,8 @@ def main() -> int:
     if alone is None:
         say("a demo runs in this folder already: end that one first")
         return 1
+    act = Act(PAIR_HOME, command(), environment())
+    act.clear()
     for old in HOME.parent.iterdir():
         if old.name != LOCK:
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
@@ -48,7 +54,7 @@ def main() -> int:
         text=True,
     )
     try:
-        return show(daemon, once=asked.once)
+        return show(daemon, act, once=asked.once)
     except KeyboardInterrupt:
         say("\nstopping …")
         return 0
@@ -69,7 +75,7 @@ def the_only_demo() -> IO[str] | None:
     return lock
 
 
-def show(daemon: subprocess.Popen[str], *, once: bool) -> int:
+def show(daemon: subprocess.Popen[str], act: Act, *, once: bool) -> int:
     """What one is to see."""
     assert daemon.stdout is not None
     url = daemon.stdout.readline().partition("page: ")[2].strip()
@@ -79,6 +85,7 @@ def show(daemon: subprocess.Popen[str], *, once: bool) -> int:
     say(f"The daemon watches specs/ and serves {url}\n\nMaking the clusters:")
     seen = await_ready(daemon)
     drift_and_heal(seen)
+    act.play(say)
     say("")
     recap()
     say(f"\nEverything is as specs/ says. The page: {url}")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.lab import plain
+from reconciler.lab.commands import missing
 from tests.daemon.lab import ROOT, processes_of, until
 
 DEADLINE = 240.0
@@ -61,6 +63,9 @@ def test_the_demo_converges_and_leaves_nothing_twice_in_a_row(clone: Path) -> No
         assert "before: there    after the delete: gone" in done.stdout
         assert "there again after" in done.stdout
         assert 'history: update because spec.manifests["v1/ConfigMap/default/motd"] differs' in done.stdout
+        if not missing(plain.TOOLS):
+            assert "changed: updated and verified" in done.stdout
+            assert re.search(r"asked \d+ times meanwhile, nobody served 0 times", done.stdout), done.stdout
         assert done.stderr == ""
         until(lambda: not processes_of(clone), lambda: processes_of(clone), 20)
     made = everything_in(clone.parent) - before

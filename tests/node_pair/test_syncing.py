@@ -49,8 +49,8 @@ class Syncing:
 
 
 @pytest.fixture(scope="module")
-def nodes(ground: Ground) -> Iterator[dict[Role, Node]]:
-    with node_of(ground, "master", patience=2.0) as master, node_of(ground, "backup", patience=2.0) as backup:
+def nodes(machines: Ground) -> Iterator[dict[Role, Node]]:
+    with node_of(machines, "master", patience=2.0) as master, node_of(machines, "backup", patience=2.0) as backup:
         for node in (master, backup):
             node.read("true")  # the connection is the module's, not that of a test
         yield {"master": master, "backup": backup}

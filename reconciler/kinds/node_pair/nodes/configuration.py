@@ -7,7 +7,6 @@ back is sums. Backups are files of mode 0600 in BACKUPS/PAIR/RUN/files, at their
 from __future__ import annotations
 
 import hashlib
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
@@ -17,8 +16,8 @@ from reconciler.kinds.node_pair.nodes.node import Node
 from reconciler.kinds.node_pair.nodes.pair_folder import check, checked_name, run_script
 from reconciler.kinds.node_pair.nodes.replacing import RECOVER, REPLACE, NewEntry, packed
 from reconciler.kinds.node_pair.nodes.sums import (
+    NEW,
     PACK,
-    SUM_OF,
     WALK,
     Entry,
     answer,
@@ -33,52 +32,46 @@ from reconciler.model.secret import Secret
 
 Pending = Literal["current", "different"]
 _FILES = "files"
-_KEEP = r"""to=$1
-shift
-for path; do
-  if test -L "$path"; then kind=l
-  elif test -f "$path"; then kind=f
-  elif test -d "$path"; then kind=d
-  else continue
-  fi
-  sum=-
-  had=$(stat -c "%a %u:%g" "$path") || exit 1
-  case $kind in
-  d) mkdir -p "$to$path" ;;
-  *)
-    mkdir -p "$to${path%/*}" && cp -a "$path" "$to$path" && { test $kind = l || chmod 600 "$to$path"; } &&
-      sum_of "$path" && was=$sum && sum_of "$to$path" &&
-      { test "$sum" = "$was" || { echo "!Changing $path changed while it was copied" >&2; exit 1; }; } ;;
-  esac || exit 1
-  printf "%s %s %s %s\0" $kind "$sum" "$had" "$path"
-done
-"""
-_QUOTED_KEEP = shlex.quote(SUM_OF + _KEEP)
-_CHECKED = r"""whole() {
+_TRIES = 3
+_WHOLE = r"""whole() {
   test -f "$1/manifest" || return
   (cd "$1" && sha256sum -c manifest.sha256) >/dev/null 2>&1 || refuse BackupDamaged "the manifest of $1 was changed"
 }
 """
-_BACK_UP = r"""home=$1/$name at=$1/$name/$2
+_COPY = rf"""home=$1/$name at=$1/$name/$2
 shift 2
 alone
 recover
-if ! whole "$at"; then
-  test ! -e "$at" || refuse BackupDamaged "$at has no manifest"
-  mkdir -p "$home" && chmod 700 "$home" || exit 1
-  rm -rf "$home"/.new-*
-  new=$(mktemp -d "$home/.new-XXXXXX") || exit 1
-  trap 'rm -rf "$new"' EXIT
-  mkdir "$new/files" || exit 1
-  { for root; do printf 'root - - - %s\0' "$root"; done && everything "$keep" "$new/files" "$@" && printf 'end\0'; } \
-    >"$new/manifest" || exit 1
-  (cd "$new" && sha256sum manifest >manifest.sha256) || exit 1
-  find "$new" -type d -exec chmod 700 {} + && find "$new" -type f -exec sync {} + 2>/dev/null || sync
-  mv -T "$new" "$at" && { sync "$home" || :; } || exit 1
+if whole "$at"; then
+  cat "$at/manifest" | {PACK}
+  exit
 fi
+test ! -e "$at" || refuse BackupDamaged "$at has no manifest"
+mkdir -p "$home" && chmod 700 "$home" || exit 1
+rm -rf "$home"/.new-*
+new=$(mktemp -d "$home/.new-XXXXXX") || exit 1
+trap 'rm -rf "$new"' EXIT
+mkdir "$new/files" || exit 1
+{{ for root; do printf 'root - - - %s\0' "$root"; done && walk all "$@"; }} >"$new/manifest" || exit 1
+for root; do
+  absent "$root" || {{ mkdir -p "$new/files${{root%/*}}" && cp -a "$root" "$new/files$root"; }} || exit 1
+done
+find "$new/files" \( -name '{NEW}*' -o ! -type f ! -type l ! -type d \) -exec rm -rf {{}} +
+find "$new" -type d -exec chmod u=rwx,go=,ug-s {{}} + && find "$new" -type f -exec chmod 600 {{}} + || exit 1
+(cd "$new" && sha256sum manifest >manifest.sha256) || exit 1
+find "$new" -type f -exec sync {{}} + 2>/dev/null || sync
+{{ printf 'made %s\0' "$new" && cat "$new/manifest" && walk files "$new/files"; }} | {PACK}
+trap - EXIT
+"""
+_KEEP = r"""home=$1/$name
+alone
+if test -d "$3"; then mv -T "$3" "$home/$2" || exit 1; fi
+test -f "$home/$2/manifest" || refuse NoBackup "the backup $home/$2 was removed while it was made"
+sync "$home" 2>/dev/null || sync
 """
 _SHOW = r"""whole "$at" || refuse NoBackup "there is no backup $at"
 """
+_COPIES = f"{RECOVER}{WALK}{_WHOLE}{_COPY}"
 _PRUNE = r"""home=$1/$name keep=$2
 alone
 test -d "$home" || exit 0
@@ -119,15 +112,17 @@ class Configuration:
         A backup of this run that is there stays as it is. Raises TerminalError: `Changing`, `DiskFull`,
         `BackupDamaged`.
         """
-        script = f'{RECOVER}{WALK}{_CHECKED}keep={_QUOTED_KEEP}\n{_BACK_UP}cat "$at/manifest" | {PACK}'
-        arguments = [*self._backup(run), *roots(self._spec.paths)]
-        for last in (False, False, True):
-            try:
-                return sums_of(_kept(records(run_script(self._node, script, arguments), self._node))[1])
-            except TerminalError as error:
-                if error.reason != "Changing" or last:
-                    raise
-        raise AssertionError("the last try returns or raises")
+        for _ in range(_TRIES):
+            done = run_script(self._node, _COPIES, [*self._backup(run), *roots(self._spec.paths)])
+            told = records(done, self._node)
+            if not told or not told[0].startswith(b"made "):
+                return sums_of(_kept(told)[1])
+            made, middle = told[0][5:].decode(), told.index(b"end")
+            sums = sums_of(_kept(told[1:middle])[1])
+            if sums == _moved(entries(told[middle + 1 :]), f"{made}/{_FILES}"):
+                check(run_script(self._node, _KEEP, [*self._backup(run), made]), self._node)
+                return sums
+        raise TerminalError("Changing", f"{self._node.role}: the configuration changed while it was backed up")
 
     def restore(self, run: str) -> dict[str, str]:
         """Make it again what it was when this run backed it up, and return what is there then.
@@ -135,7 +130,7 @@ class Configuration:
         Every file comes back with its mode, owner and time; what was not there then is removed. All of it, or nothing.
         Raises TerminalError: `NoBackup`, `BackupDamaged`, `Locked`, `DiskFull`.
         """
-        show = f'{RECOVER}{_CHECKED}at=$1/$name/$2\nalone\nrecover\n{_SHOW}cat "$at/manifest" | {PACK}'
+        show = f'{RECOVER}{_WHOLE}at=$1/$name/$2\nalone\nrecover\n{_SHOW}cat "$at/manifest" | {PACK}'
         then_roots, then = _kept(records(run_script(self._node, show, self._backup(run)), self._node))
         walked = run_script(self._node, f'{WALK}walk all "$@" | {PACK}', [self._pair, *then_roots])
         now = answer(walked, self._node)
@@ -153,7 +148,11 @@ class Configuration:
         A file keeps its mode and owner; a new one is root's, 0600. Raises TerminalError: `NoSuchFile`, `IsFolder`,
         `SymbolicLink`, `Locked`, `DiskFull`, …; BlockedError("NoContent") for a content known by its digest only.
         """
-        return self._replace([_entry(_plain(path), new) for path, new in contents.items()], roots(self._spec.paths))
+        entries_of = {_plain(path): new for path, new in contents.items()}
+        for path, new in entries_of.items():
+            if new.file and _plain(new.file) in entries_of:
+                raise TerminalError("BadSource", f"{path} is to be a copy of {new.file}, which is written as well")
+        return self._replace([_entry(path, new) for path, new in entries_of.items()], roots(self._spec.paths))
 
     def prune_backups(self, keep: int = 5) -> None:
         """Remove all backups of this pair but the newest."""
@@ -194,7 +193,7 @@ def _way_back(then: Sequence[Entry], now: Sequence[Entry], files: str) -> list[N
     """What leads back from now to then: folders from above, files, then what was not there, folders from below."""
     there = {entry.path: entry for entry in now}
     was = {entry.path for entry in then}
-    made = [entry for entry in then if entry.kind == "folder" and entry.path not in there]
+    made = [entry for entry in then if entry.kind == "folder" and there.get(entry.path) != entry]
     changed = [entry for entry in then if entry.kind != "folder" and there.get(entry.path) != entry]
     added = [entry for entry in now if entry.path not in was]
     return [
@@ -212,6 +211,11 @@ def _kept(told: Sequence[bytes]) -> tuple[list[str], list[Entry]]:
     """A manifest: below which paths everything was kept, and what there was."""
     below = [record.split(b" ", 4)[4].decode("utf-8", "surrogateescape") for record in told if record[:5] == b"root "]
     return below, entries(record for record in told if record[:5] != b"root ")
+
+
+def _moved(copies: Sequence[Entry], files: str) -> dict[str, str]:
+    """The sums of copies, by the paths of what they are copies of."""
+    return {path.removeprefix(files): total for path, total in sums_of(copies).items()}
 
 
 def _path(entry: Entry) -> str:

@@ -26,17 +26,29 @@ from reconciler.kinds.node_pair.spec import ConfigurationSpec
 
 _AT_ONCE = "now"
 _NEVER = "never"
-_IMMUTABLE = r"""is_immutable() {
-  flags=$(lsattr -d "$1" 2>/dev/null) || return
-  case ${flags%% *} in *i*) ;; *) return 1 ;; esac
+_FLAGS = r"""line='
+'
+each() {
+  flags=$(lsattr -d "$@" 2>/dev/null) && test "$(printf '%s\n' "$flags" | wc -l)" -eq $# && {
+    printf '%s\n' "$flags" | while read -r flags rest; do
+      case $flags in *i*) told "$1" ;; *) untold "$1" ;; esac
+      shift
+    done
+    return
+  }
+  for path; do
+    if test -L "$path" || ! test -e "$path"; then continue; fi
+    flags=$(lsattr -d "$path") || { unlockable "$path"; continue; }
+    case ${flags%% *} in *i*) told "$path" ;; *) untold "$path" ;; esac
+  done
 }
+told() { :; }
+untold() { :; }
+unlockable() { :; }
 """
-_UNLOCK_IMMUTABLE = rf"""{_IMMUTABLE}for path; do
-  test -L "$path" || ! test -e "$path" || {{ is_immutable "$path" && chattr -i "$path"; }}
-done
-for path; do
-  test -L "$path" || ! is_immutable "$path" || exit 1
-done
+"""`each PATH...` calls `told` for those that are immutable and `untold` for the others, asking for many at once."""
+_STILL_IMMUTABLE = rf"""{_FLAGS}told() {{ printf 'path %s\0' "$1"; }}
+each "$@"
 """
 _UNLOCK_READONLY = r"""mode=$1 path=$2
 test -L "$path" || ! test -e "$path" || test "$(stat -c %a "$path")" = "$mode" || chmod "$mode" "$path" || exit 1
@@ -57,7 +69,9 @@ exec 9>>busy
 flock -w 60 9 || exit 75
 is_due "$@" || exit 0
 if test -f immutable; then
-  xargs -0 -r sh -c {shlex.quote(_UNLOCK_IMMUTABLE)} sh <immutable || {{ echo "not all is mutable again" >&2; exit 1; }}
+  xargs -0 -r chattr -f -i <immutable >/dev/null 2>&1
+  left=$(xargs -0 -r sh -c {shlex.quote(_STILL_IMMUTABLE)} sh <immutable | tr '\0' ' ') && test -z "$left" ||
+    {{ echo "still immutable: $left" >&2; exit 1; }}
 fi
 if test -f modes; then
   xargs -0 -r -n 2 sh -c {shlex.quote(_UNLOCK_READONLY)} sh <modes ||
@@ -94,22 +108,19 @@ expiring() {
     refuse NotLocked "the timer that would end the lock does not run: systemctl status $timer"
 }
 """
-_MUTABLE = rf"""{_IMMUTABLE}for path; do
-  test ! -L "$path" || continue
-  if ! lsattr -d "$path" >/dev/null; then
-    test -e "$path" || continue
-    echo "!NotLocked $path cannot be made immutable on its file system: take lock: readonly" >&2
-    exit 1
-  fi
-  is_immutable "$path" || printf "%s\0" "$path"
-done
+_MUTABLE = rf"""{_FLAGS}untold() {{ printf '%s\0' "$1"; }}
+unlockable() {{
+  echo "!NotLocked $1 cannot be made immutable on its file system: take lock: readonly" >&2
+  exit 1
+}}
+each "$@"
 """
-_WRITABLE = rf"""{_IMMUTABLE}for path; do
-  if test -L "$path" || is_immutable "$path"; then continue; fi
-  mode=$(stat -c %a "$path") || exit 1
-  chmod_to=$(printf %o $((0$mode & 07555)))
-  test "$chmod_to" = "$mode" || printf "%s\0%s\0" "$mode" "$path"
-done
+_WRITABLE = rf"""{_FLAGS}untold() {{
+  mode=$(stat -c %a "$1") || exit
+  printf '%s\0%s\0' "$mode" "$1"
+}}
+unlockable() {{ untold "$1"; }}
+each "$@"
 """
 _TAKE = r"""run=$1 seconds=$2 how=$3
 shift 3
@@ -125,7 +136,15 @@ else
   marked never
 fi
 list() {
-  if test "$how" = immutable; then everything "shift; $mutable" - "$@"; else everything "shift; $writable" - "$@"; fi
+  for root; do
+    if absent "$root"; then continue; fi
+    if test "$how" = immutable; then
+      below "$root" \( -type f -o -type d \) -exec sh -c "$mutable" sh {} +
+    else
+      below "$root" \( -type f -o -type d \) \( -perm -200 -o -perm -020 -o -perm -002 \) \
+        -exec sh -c "$writable" sh {} +
+    fi || exit 1
+  done
 }
 for try in 1 2 3 4 5; do
   list "$@" >"$pair/more" || exit 1
@@ -140,10 +159,6 @@ for try in 1 2 3 4 5; do
   fi || refuse NotLocked "not all of it could be locked; where chattr +i does not work take lock: readonly"
 done
 refuse NotLocked "files go on appearing below $*"
-"""
-_STILL_IMMUTABLE = rf"""{_IMMUTABLE}for path; do
-  ! is_immutable "$path" || printf "path %s\0" "$path"
-done
 """
 _STILL_READONLY = r"""test ! -e "$2" || test $((0$(stat -c %a "$2") & 0222)) != 0 || printf "path %s\0" "$2"
 """

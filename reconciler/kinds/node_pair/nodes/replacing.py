@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.kinds.node_pair.nodes.sums import FIND, NEW, SUM_OF
+from reconciler.kinds.node_pair.nodes.sums import NEW, SUM_OF
 
 EntryKind = Literal["content", "copy", "restore", "remove", "folder", "unfolder"]
 _PLAIN = re.compile(rb"[A-Za-z0-9._/=+@,:-]")
@@ -27,8 +27,8 @@ class NewEntry:
     """One path of a set.
 
     content: `content` becomes the file's; copy: what is in `source` on the node does, and the file keeps its mode and
-    owner; restore: `source` itself with mode and owner; remove; folder: made when it is missing; unfolder: removed when
-    it is empty. sum: what has to be there in the end.
+    owner; restore: `source` itself with mode and owner; remove; folder: made when it is missing, and given mode and
+    owner; unfolder: removed when it is empty. sum: what has to be there in the end.
     """
 
     kind: EntryKind
@@ -60,8 +60,8 @@ def coded(path: str) -> str:
 
 RECOVER = rf"""{SUM_OF}set=$pair/replacing
 decoded() {{
-  path=$(printf '%b.' "$1")
-  path=${{path%.}}
+  path=$1
+  case $1 in *\\*) path=$(printf '%b.' "$1"); path=${{path%.}} ;; esac
 }}
 staged_as() {{
   folder=${{path%/*}} left=$2
@@ -72,7 +72,8 @@ forward() {{
   while read -r what a b c word <&3; do
     decoded "$word"
     case $what in
-    mkdir) {{ test -d "$path" || mkdir -m 700 "$path"; }} && chown "$b" "$path" && chmod "$a" "$path" ;;
+    mkdir) {{ test -d "$path" || mkdir -m 700 "$path"; }} && chown "$b" "$path" &&
+      chmod ug-s "$path" && chmod "$a" "$path" ;;
     mv) staged_as "$a" "$b"; if test -e "$staged" || test -L "$staged"; then mv -f -T "$staged" "$path"; fi ;;
     rm) rm -f "$path" ;;
     rmdir) rmdir "$path" 2>/dev/null || : ;;
@@ -95,16 +96,20 @@ recover() {{
 }}
 """
 """`recover` ends what was interrupted: forward when it was committed, else back."""
-REPLACE = rf"""{RECOVER}{FIND}unlocked() {{
-  for one in "$1" "${{1%/*}}/"; do
-    flags=$(lsattr -d "$one" 2>/dev/null) || continue
-    case ${{flags%% *}} in *[ia]*) refuse Locked "$one is immutable or append-only: chattr -ia it first" ;; esac
-  done
+REPLACE = rf"""{RECOVER}line='
+'
+mounts=$line$(cut -d ' ' -f 5 /proc/self/mountinfo 2>/dev/null)$line
+checked=
+mutable() {{
+  flags=$(lsattr -d "$1" 2>/dev/null) || return 0
+  case ${{flags%% *}} in *[ia]*) refuse Locked "$1 is immutable or append-only: chattr -ia it first" ;; esac
 }}
 fits() {{
   test -d "$path" && ! test -L "$path" && refuse IsFolder "$path is a folder"
-  mountpoint -q "$path" 2>/dev/null && refuse IsMount "$path is a mount of its own and cannot be replaced"
-  unlocked "$path"
+  case $mounts in *"$line$path$line"*) refuse IsMount "$path is a mount of its own and cannot be replaced" ;; esac
+  if test -e "$path"; then mutable "$path"; fi
+  test "$checked" = "${{path%/*}}/" || mutable "${{path%/*}}/"
+  checked=${{path%/*}}/
 }}
 planned() {{
   printf '%s %s %s %s %s\n' "$@" >>"$set/plan" || refuse NotStaged "the plan could not be written"
@@ -114,6 +119,8 @@ stands() {{
   while ! test -d "${{folder:-/}}"; do
     test -e "$folder" || test -L "$folder" && refuse NoFolder "$folder is no folder"
     word=${{word%/*}} folder=${{folder%/*}} ups=$((ups + 1))
+    case $folders in *"$line$word$line"*) continue ;; esac
+    folders=$folders$word$line
     missing="mkdir 755 0:0 - $word
 $missing"
   done
@@ -142,14 +149,18 @@ is_there() {{
   test "$kind" != restore || test "$(stat -c '%a %u:%g' "$path")" = "$mode $owner"
 }}
 stage() {{
-  number=0
+  number=0 folders=$line
   while read -r kind want mode owner from size source coded <&3; do
     number=$((number + 1))
     decoded "$source"
     source=$path
     decoded "$coded"
     case $kind in
-    folder) test -d "$path" || planned mkdir "$mode" "$owner" - "$coded"; continue ;;
+    folder)
+      if test -e "$path" && ! test -d "$path"; then refuse NoFolder "$path is no folder any more"; fi
+      folders=$folders$coded$line
+      planned mkdir "$mode" "$owner" - "$coded"
+      continue ;;
     unfolder) planned rmdir - - - "$coded"; continue ;;
     remove) test -e "$path" || test -L "$path" || continue; fits; planned rm - - - "$coded"; continue ;;
     copy) test -f "$source" || refuse NoSuchFile "there is no file $source to copy to $path"
@@ -160,7 +171,7 @@ stage() {{
     stands
     staged_as "$number" "$ups"
     planned mv "$number" "$ups" "$want" "$coded"
-    rm -f "$staged"
+    if test -e "$staged" || test -L "$staged"; then rm -f "$staged"; fi
     put || refuse NotStaged "$path could not be staged"
     sum_of "$staged"
     test "$sum" = "$want" || refuse NotStaged "what was staged for $path is not what it should be"
@@ -184,7 +195,7 @@ commit() {{
 replace() {{
   head=$1
   shift
-  for root; do find "$root" -name "{NEW}$name-*" -exec rm -f {{}} + 2>/dev/null; done
+  find "$@" -name "{NEW}$name-*" -exec rm -f {{}} + 2>/dev/null
   trap 'test -f "$set/commit" || recover' EXIT
   mkdir "$set" && cat >"$set/body" && head -c "$head" "$set/body" >"$set/entries" || exit 1
   test "$(wc -c <"$set/entries")" -eq "$head" || refuse NotStaged "not all of it arrived"

@@ -13,7 +13,7 @@ import hashlib
 import shlex
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -54,6 +54,10 @@ for path; do
   test "$sum" = none || printf "%s %s %s %s\0" $kind "$sum" "$had" "$path"
 done
 """
+_LINKS = r"""for path; do
+  sum_of "$path" && printf "l %s - - %s\0" "$sum" "$path" || exit
+done
+"""
 FIND = rf"""race=
 find /dev/null -ignore_readdir_race >/dev/null 2>&1 && race=-ignore_readdir_race
 absent() {{
@@ -64,22 +68,40 @@ absent() {{
   esac
   return 1
 }}
-everything() {{
-  script=$1 first=$2
-  shift 2
-  for root; do
-    absent "$root" || find "$root" $race ! -name '{NEW}*' \( -type f -o -type l -o -type d \) \
-      -exec sh -c "$script" sh "$first" {{}} + || refuse Unreadable "$root cannot be read through"
-  done
+below() {{
+  root=$1
+  shift
+  find "$root" $race ! -name '{NEW}*' "$@"
 }}
 """
-"""`everything SCRIPT FIRST PATH...` runs a script on all that is there below the paths, with FIRST as its $1."""
+"""`below PATH TESTS` is `find` without the files of ours; `absent PATH` fails for what is there, or cannot be seen."""
 WALK = rf"""{SUM_OF}{FIND}describe={shlex.quote(SUM_OF + _DESCRIBE)}
+links={shlex.quote(SUM_OF + _LINKS)}
+many=no
+sha256sum -z /dev/null >/dev/null 2>&1 && stat --printf= / 2>/dev/null && many=yes
+many_at_once() {{
+  test $many = yes || return
+  below "$2" -type f -exec sha256sum -z {{}} + && below "$2" -type l -exec sh -c "$links" sh {{}} + || return
+  test "$1" = all || return 0
+  below "$2" -type d -exec stat --printf='d - %a %u:%g %n\0' {{}} + &&
+    below "$2" \( -type f -o -type l \) -exec stat --printf='m - %a %u:%g %n\0' {{}} +
+}}
 walk() {{
-  everything "$describe" "$@" && printf 'end\0'
+  what=$1
+  shift
+  for root; do
+    absent "$root" || many_at_once "$what" "$root" 2>/dev/null ||
+      below "$root" \( -type f -o -type l -o -type d \) -exec sh -c "$describe" sh "$what" {{}} + ||
+      refuse Unreadable "$root cannot be read through"
+  done
+  printf 'end\0'
 }}
 """
-"""`walk all|files PATH...` tells of everything that is there below the paths; `all`: folders and modes too."""
+"""`walk all|files PATH...` tells of everything that is there below the paths; `all`: folders and modes too.
+
+Tools that can be told of many files at once are; where they cannot, or where one of the files is gone meanwhile, each
+file is asked for by itself.
+"""
 PACK = "gzip -c | base64"
 
 
@@ -122,12 +144,19 @@ def records(done: Completed, node: Node) -> list[bytes]:
 
 
 def entries(told: Iterable[bytes]) -> list[Entry]:
-    """Records as entries."""
-    found = []
+    """Records as entries. One of `sha256sum` itself is of a file; one of kind m has the mode of another."""
+    found: dict[str, Entry] = {}
     for record in told:
-        kind, total, mode, owner, path = record.decode("utf-8", "surrogateescape").split(" ", 4)
-        found.append(Entry(_KINDS[kind], total, mode, owner, path))
-    return found
+        text = record.decode("utf-8", "surrogateescape")
+        if text[64:66] == "  ":
+            found[text[66:]] = Entry("file", text[:64], "-", "-", text[66:])
+            continue
+        kind, total, mode, owner, path = text.split(" ", 4)
+        if kind != "m":
+            found[path] = Entry(_KINDS[kind], total, mode, owner, path)
+        elif path in found:
+            found[path] = replace(found[path], mode=mode, owner=owner)
+    return list(found.values())
 
 
 def sums_of(found: Iterable[Entry]) -> dict[str, str]:

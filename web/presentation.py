@@ -235,16 +235,18 @@ class Stretch:
 
 def timeline(upgrade: Mapping[str, Any], now: float) -> list[Stretch]:
     """The steps of a pair's upgrade on one scale, which ends now while it runs; what took no time is still seen."""
-    begun = upgrade["startedAt"]
-    whole = max((upgrade["endedAt"] or now) - begun, 0.001)
-    return [_stretch(step, begun, whole, now) for step in upgrade["steps"]]
+    begun, end = upgrade["startedAt"], upgrade["endedAt"] or now
+    return [_stretch(step, begun, end, is_over=upgrade["endedAt"] is not None) for step in upgrade["steps"]]
 
 
-def _stretch(step: Mapping[str, Any], begun: float, whole: float, now: float) -> Stretch:
+def _stretch(step: Mapping[str, Any], begun: float, end: float, *, is_over: bool) -> Stretch:
     state = step["status"].lower()
+    if state == "running" and is_over:
+        state = "interrupted"
     if step["startedAt"] is None:
         return Stretch(step, "not_yet" if state == "pending" else state)
-    seconds = max((step["endedAt"] or now) - step["startedAt"], 0.0)
+    whole = max(end - begun, 0.001)
+    seconds = max((step["endedAt"] or end) - step["startedAt"], 0.0)
     start = min(max((step["startedAt"] - begun) / whole * 100, 0.0), 99.0)
     width = min(max(seconds / whole * 100, 1.0), 100 - start)
     return Stretch(step, state, round(start, 2), round(width, 2), seconds)

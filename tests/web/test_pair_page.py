@@ -157,5 +157,7 @@ def test_the_time_line_is_to_scale_and_ends_now_while_it_runs() -> None:
         ("running", 50.0, 50.0, 50.0),
         ("not_yet", 0.0, 0.0, None),
     ]
+    over = timeline({"startedAt": 100.0, "endedAt": 160.0, "steps": steps[1:2]}, 200.0)
+    assert [(one.state, one.seconds) for one in over] == [("interrupted", 10.0)]
     instant = timeline({"startedAt": 100.0, "endedAt": 100.0, "steps": steps[:1]}, 200.0)
     assert 0 <= instant[0].start <= instant[0].start + instant[0].width <= 100

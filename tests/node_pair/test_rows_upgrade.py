@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import Any
 
 import pytest
 from pair import NAME, Pair
-from pair_faults import fault, heal
+from pair_faults import fault
 from pair_ground import NEW, NEW_TEXT, OLD, OLD_TEXT, ONCE, Call, Ground, until
 from place import Place
-from upgrade_log import LOGGED, log_rsync, said_by_rsync
+from upgrade_log import LOGGED, control, held, log_rsync, said_by_rsync
 
 from reconciler.kinds.node_pair.spec import ROLES
 
@@ -39,33 +37,6 @@ def named(pair: Pair, chinese: str) -> dict[str, Any]:
     """A step of the newest upgrade by its name in the document."""
     found = pair.rows("SELECT * FROM upgrade_progress WHERE display_name = ? ORDER BY id DESC", chinese)
     return found[0]
-
-
-def control(pair: Pair, role: str, verb: str) -> int:
-    """Do something to a node's rsync by hand, past the log."""
-    return pair.ground.run(role, f'"$LAB_NODE/control" {verb}').returncode
-
-
-def is_held(pair: Pair, role: str, call: str) -> bool:
-    """Whether a call is held by its fault."""
-    return any(one.name == call and one.held for one in pair.ground.calls(role))
-
-
-@contextmanager
-def held(pair: Pair, role: str, call: str) -> Iterator[list[str]]:
-    """An upgrade that is held in a call meanwhile, and then goes on to its end. Gives what it printed, then."""
-    fault(pair.ground, role, call, "hold")
-    process = pair.start()
-    try:
-        until(lambda: process.poll() is not None or is_held(pair, role, call), f"{call} on the {role}", 120)
-        assert process.returncode is None, process.communicate()
-        printed: list[str] = []
-        yield printed
-        heal(pair.ground, role, call)
-        printed += [*process.communicate(120), str(process.returncode)]
-    finally:
-        heal(pair.ground, role, call)
-        process.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +318,7 @@ def test_row_4_10_what_both_sides_changed_is_left_to_a_person(plain_pair: Pair) 
     assert control(plain_pair, "master", "status") != 0
     assert plain_pair.rows(SYNCS) == []
     assert "other.conf" in " ".join(row["text"] for row in plain_pair.rows("SELECT text FROM step_logs"))
-    plain_pair.place.run("rsync", "resolve", plain_pair.place.specs, NAME, "--keep", "master", "--yes")
+    plain_pair.place.run("rsync", "resolve", NAME, "--keep", "master", "--yes")
     assert plain_pair.state() == "RSYNC_RUNNING"
     assert control(plain_pair, "master", "status") == 0
     assert plain_pair.ground.said("backup", f"cat {conf}/other.conf") == "master"

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from prepared import put_schemas
+
 from reconciler.sandbox.asking import ask
 from tests.clusters.sandbox_lab import SandboxLab
 from tests.daemon.lab import ROOT, document, until
@@ -155,6 +157,7 @@ def docker_cluster(name: str, provider: str, lifecycle: Mapping[str, Any] | None
 def serving_apis(home: Path) -> Iterator[Path]:
     """A sandbox process for the clusters of all labs, in a session of its own; it ends with us, however we end."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    put_schemas(home)
     tied_to_us = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (home / "log").open("wb") as log:

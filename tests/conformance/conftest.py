@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import put_schemas
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
 
@@ -39,6 +40,7 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path(named)
         return
     home = tmp_path_factory.mktemp("conformance")
+    put_schemas(home / "home")
     sandbox = Sandbox(home / "home")
     sandbox.start()
     yield write_kubeconfig(home / "kubeconfig", sandbox.create("conformance", agents=1))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prepared import put_schemas
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sandbox"))  # the sandbox's own starter is next door
 
@@ -16,10 +18,12 @@ from sandbox_server import Sandbox, write_kubeconfig
 from reconciler.transports.kube import KubeTransport
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bare_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox process without clusters."""
-    sandbox = Sandbox(tmp_path_factory.mktemp("s"))
+    home = tmp_path_factory.mktemp("s")
+    put_schemas(home)
+    sandbox = Sandbox(home)
     sandbox.start()
     yield sandbox
     sandbox.end()
@@ -28,7 +32,8 @@ def bare_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def bare_kubeconfig(bare_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kubeconfig of a cluster with nothing in it."""
-    return write_kubeconfig(tmp_path_factory.mktemp("k") / "kubeconfig", bare_sandbox.create("bare", agents=1))
+    made = bare_sandbox.create(f"bare-{uuid.uuid4().hex[:6]}", agents=1)
+    return write_kubeconfig(tmp_path_factory.mktemp("k") / "kubeconfig", made)
 
 
 @pytest.fixture

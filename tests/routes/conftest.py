@@ -40,7 +40,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, haproxy: HaproxyLab) -> Iterat
         made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def apis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a sandbox that serves the APIs of clusters in docker."""
     with serving_apis(tmp_path_factory.mktemp("apis")) as home:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -13,10 +14,10 @@ import click
 from reconciler.cli import exit_codes
 from reconciler.cli.completing import complete_name_of
 from reconciler.cli.render import ago, plain, table
-from reconciler.cli.session import NotConfirmed, Session
+from reconciler.cli.session import LEASE_WAIT, NotConfirmed, Session
 from reconciler.cli.sources import source_options
 from reconciler.cli.variables import variables_option
-from reconciler.errors import TerminalError, UsageError
+from reconciler.errors import LeaseHeldError, TerminalError, UsageError
 from reconciler.model.duration import format_duration
 from reconciler.model.resource import ResourceRef
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from reconciler.transports.git_place import GitPlace
 
 KIND = "NodePair"
+_AGAIN_AFTER = 0.1
 Json = dict[str, Any]
 
 
@@ -186,7 +188,14 @@ def resolve(session: Session, /, pair: str, output: str, **asked: Any) -> int:
 class _Opened:
     """The pair of a command: what `operating` needs of it, and its lease."""
 
-    def __init__(self, runtime: Runtime, lease_of: Callable[[], Any], resource: Resource, *, is_told: bool) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        lease_of: Callable[[], AbstractContextManager[Lease]],
+        resource: Resource,
+        *,
+        is_told: bool,
+    ) -> None:
         self._runtime = runtime
         self._resource = resource
         self._log = _say if is_told else _nothing
@@ -215,8 +224,18 @@ def _pair(session: Session, command: str, name: str, asked: Mapping[str, Any]) -
         workspace = session.workspace(runtime, where, asked)
         ttl = runtime.settings.lease_ttl
 
-        def leased() -> Any:
-            return reconciler.keeper.holding(lambda: leases.acquire(runtime.database, str(ref), runtime.owner, ttl))
+        def acquire() -> Lease:
+            until = time.monotonic() + LEASE_WAIT
+            while True:
+                try:
+                    return leases.acquire(runtime.database, str(ref), runtime.owner, ttl)
+                except LeaseHeldError:
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(_AGAIN_AFTER)
+
+        def leased() -> AbstractContextManager[Lease]:
+            return reconciler.keeper.holding(acquire)
 
         yield _Opened(runtime, leased, _resource(workspace, ref), is_told=session.verbosity > 0)
 

@@ -12,10 +12,13 @@ from pair_ground import OLD_TEXT
 
 from reconciler.kinds.node_pair.nodes.locks import ConfigurationLock
 from reconciler.kinds.node_pair.nodes.node import Node
+from reconciler.kinds.node_pair.nodes.pause_marks import Pause
+from reconciler.kinds.node_pair.nodes.rsync_control import RsyncControl
 from reconciler.kinds.node_pair.rows import PairRows
-from reconciler.kinds.node_pair.spec import ROLES, ConfigurationSpec, NodeSpec
+from reconciler.kinds.node_pair.spec import ROLES, ConfigurationSpec, NodePairSpec, NodeSpec
 from reconciler.kinds.node_pair.states import Event
 from reconciler.kinds.node_pair.tables import metadata
+from reconciler.model.resource import Resource, ResourceRef
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
@@ -61,11 +64,14 @@ def rows_of(pair: Pair) -> Iterator[PairRows]:
 
 def leave_to_a_person(pair: Pair) -> None:
     """As an upgrade leaves a pair that it cannot end: rsync paused, the configuration locked, waiting."""
-    rsync(pair, "pause")
+    spec = NodePairSpec.of(Resource(ResourceRef.parse(REF), pair.spec)).rsync
+    assert spec is not None
     for role in ROLES:
         place = pair.ground.place(role)
         with closing(Ssh(place)) as ssh:
-            ConfigurationLock(Node(NodeSpec(role, place), ssh), LOCKED, "lab").take(RUN, 4_000_000_000.0)
+            node = Node(NodeSpec(role, place), ssh)
+            RsyncControl(node, spec, "lab").pause(Pause("UPGRADE", RUN, 1_700_000_000.0))
+            ConfigurationLock(node, LOCKED, "lab").take(RUN, 4_000_000_000.0)
     with rows_of(pair) as rows:
         for event in (Event.STARTED, Event.UPGRADE_BEGAN, Event.NEEDS_PERSON):
             rows.move(event, WHY)
@@ -180,10 +186,11 @@ def test_row_4_10_a_person_says_which_side_is_right(pair: Pair) -> None:
     assert (last["source"], last["event"], last["target"]) == ("WAIT_MANUAL", "RESOLVED", "RSYNC_RUNNING")
 
     leave_to_a_person(pair)
+    rsync(pair, "pause")
     force(pair, "master", "greeting = the master after all")
     rsync(pair, "resolve", "--keep", "master", "-y")
     assert contents(pair) == ["greeting = the master after all"] * 2
-    assert pair.state() == "RSYNC_RUNNING"
+    assert (pair.state(), is_active(pair, "master", "rsync")) == ("RSYNC_RUNNING", ["active"])
 
 
 def test_what_cannot_be_synchronized_that_way_is_copied_by_hand(pair: Pair) -> None:

@@ -7,6 +7,7 @@ Nothing here is done while an upgrade is under way: that has rsync in hand. A pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -67,9 +68,11 @@ class Operating:
         """
         told = dict(self.rows.status()) or self._unrecorded()
         nodes = {role: dict(told["nodes"][role]) for role in ROLES}
-        for role in ROLES if self.spec.rsync is not None else ():
-            before = nodes[role]["rsync"] or {}
-            nodes[role]["rsync"] = {**before, **self._looked(role, before)}
+        if self.spec.rsync is not None:
+            with ThreadPoolExecutor(len(ROLES), thread_name_prefix="pair") as pool:
+                looked = pool.map(lambda role: self._looked(role, nodes[role]["rsync"] or {}), ROLES)
+            for role, seen in zip(ROLES, looked, strict=True):
+                nodes[role]["rsync"] = seen
         return {**told, "nodes": nodes}
 
     def pause(self) -> Json:
@@ -171,8 +174,8 @@ class Operating:
         try:
             seen = self._control(role, self._rsync()).look()
         except ReconcilerError as error:
-            return {"status": "UNKNOWN", "checkedAt": self.context.now(), "detail": error.message, **_never(before)}
-        told = {"status": seen.status, "checkedAt": self.context.now(), "detail": seen.detail, **_never(before)}
+            return {"status": "UNKNOWN", **_known(before), "checkedAt": self.context.now(), "detail": error.message}
+        told = {"status": seen.status, **_known(before), "checkedAt": self.context.now(), "detail": seen.detail}
         if seen.pause is None:
             return {**told, "paused": False}
         return {**told, "paused": True, "reason": seen.pause.reason, "pauseTime": seen.pause.at, "resumeTime": None}
@@ -344,8 +347,8 @@ def _standing(seen: RsyncSeen, before: Json, now: float) -> Standing:
     )
 
 
-def _never(before: Json) -> Json:
-    """What nothing is known of, where nothing was recorded."""
+def _known(before: Json) -> Json:
+    """What was recorded of a pause last, or that nothing was."""
     usual: Json = {"paused": False, "reason": None, "pauseTime": None, "resumeTime": None}
     return {name: before.get(name, value) for name, value in usual.items()}
 

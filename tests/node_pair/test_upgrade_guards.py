@@ -109,10 +109,10 @@ def test_rsync_is_not_resumed_from_a_node_that_lost_the_new_configuration(plain_
     assert pair.content("backup") != "old\n"
 
 
-@pytest.mark.parametrize("call", ["switchback"])
-def test_roles_that_cannot_be_restored_leave_rsync_paused(plain_pair: Pair, call: str) -> None:
+@pytest.mark.soak
+def test_roles_that_cannot_be_restored_leave_rsync_paused(plain_pair: Pair) -> None:
     pair = plain_pair
-    fault(pair.ground, "master", call)
+    fault(pair.ground, "master", "switchback")
     pair.want_new()
     pair.apply(1)
     assert (pair.state(), pair.upgrades()[-1]["status"]) == ("WAIT_MANUAL", "PARTIAL")
@@ -121,6 +121,7 @@ def test_roles_that_cannot_be_restored_leave_rsync_paused(plain_pair: Pair, call
     assert pair.versions() == dict.fromkeys(ROLES, NEW)
 
 
+@pytest.mark.soak
 def test_an_upgrade_that_is_held_says_so_to_whoever_wants_to_operate_rsync(plain_pair: Pair) -> None:
     plain_pair.want_new()
     with held(plain_pair, "backup", "install"):

@@ -66,8 +66,9 @@ def write_configuration(work: Work) -> Outputs:
 
 def restore_configuration(context: Context) -> Outputs | None:
     """Take back the lock, and whatever was written: each file is again as it was backed up, and unlocked."""
-    locks = _is_locked(Work.of(context))
-    step = "lock_configuration" if locks else "back_up_configuration"
+    assert context.change is not None
+    is_locked = any(step.name == "lock_configuration" for step in context.change.steps)
+    step = "lock_configuration" if is_locked else "back_up_configuration"
     return perform(f"undo-{step}", context, _restore)
 
 

@@ -79,10 +79,11 @@ if test -f modes; then
 fi
 rm -f immutable modes more && {{ sync . 2>/dev/null || sync; }} && rm -f lock
 at=/etc/systemd/system
-if test -d /run/systemd/system && {{ test -e "$at/$timer" || test -e "$at/$service"; }}; then
-  test ! -e "$at/$timer" || systemctl disable --quiet --now "$timer" || exit 1
-  rm -f "$at/$timer" "$at/$service" "/var/lib/systemd/timers/stamp-$timer"
+if test -d /run/systemd/system && {{ test -e "$at/$timer" || test -e "$at/$service" || test -e unlock; }}; then
+  test ! -e "$at/$timer" || systemctl disable --no-reload --quiet --now "$timer" || exit 1
+  rm -f "$at/$timer" "$at/$timer.new" "$at/$service" "$at/$service.new" "/var/lib/systemd/timers/stamp-$timer"
   systemctl daemon-reload
+  systemctl reset-failed "$timer" "$service" 2>/dev/null
 fi
 rm -f unlock *.new
 """
@@ -96,7 +97,7 @@ expiring() {
     unit && printf '[Timer]\nOnCalendar=%s\n' "$(date -u -d "@$expires" '+%Y-%m-%d %H:%M:%S UTC')" &&
       printf 'Persistent=true\nOnBootSec=5s\nOnUnitInactiveSec=60s\nAccuracySec=1s\nUnit=%s\n\n' "$service" &&
       printf '[Install]\nWantedBy=timers.target\n'
-  } | put "$at/$timer" && systemctl daemon-reload && systemctl enable --quiet "$timer" &&
+  } | put "$at/$timer" && systemctl enable --no-reload --quiet "$timer" && systemctl daemon-reload &&
     systemctl restart "$timer" || refuse NotLocked "the timer that would end the lock could not be installed"
   for _ in 1 2 3 4 5 6 7 8 9 10; do
     next=$(systemctl show --property=NextElapseUSecRealtime "$timer")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from forge_lab import TOKEN, Forge, forge_server
+from place import said_by_processes
 from project_lab import SOURCES, ProjectLab, opened
 from sandbox_server import Sandbox
 
@@ -61,19 +62,6 @@ def kept_by(lab: ProjectLab) -> bytes:
     return b"\0".join(path.read_bytes() for path in files)
 
 
-def said_by_processes() -> bytes:
-    """Arguments and environment of every process that we may look at."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            for name in ("cmdline", "environ"):
-                try:
-                    found.append((entry / name).read_bytes())
-                except OSError:
-                    continue
-    return b"\0".join(found)
-
-
 def await_true(condition: Callable[[], object]) -> None:
     give_up = time.monotonic() + 60
     while not condition():
@@ -112,7 +100,8 @@ def test_killed_while_it_pushes_it_goes_on_where_it_was(lab: ProjectLab, tmp_pat
     with forge_server("github", tmp_path / "served") as forge:
         forge.hook = f"touch {held}\nwhile [ ! -e {go} ]; do sleep 0.02; done\ntest -e {go}.yes"
         folder = written(lab, forge, "killed")
-        command = lab.start("apply", folder, "--yes")
+        with lab.prefixed("env"):  # what a fork is given stands in no environment that others see
+            command = lab.start("apply", folder, "--yes")
         try:
             await_true(held.exists)
             said = said_by_processes()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from git_lab import Repository
 from git_servers import SSHD, Served, Ssh, smart_http, ssh_server
+from place import said_by_processes
 from tls_api import make_certificate
 
 from reconciler.errors import ReconcilerError, SpecError, TransientError, UnreachableError
@@ -237,19 +238,6 @@ def await_file(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < give_up, f"{path.name} did not come"
         time.sleep(0.01)
-
-
-def said_by_processes() -> bytes:
-    """Arguments and environment of every process of this machine that we may look at."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            for name in ("cmdline", "environ"):
-                try:
-                    found.append((entry / name).read_bytes())
-                except OSError:
-                    continue
-    return b"\0".join(found)
 
 
 @pytest.mark.parametrize("way", ["http", pytest.param("ssh", marks=needs_sshd)])

@@ -76,8 +76,14 @@ def sources() -> tuple[Path, ...]:
 
 
 @cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file; nobody may change it."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def _trees() -> tuple[ast.Module, ...]:
-    return tuple(ast.parse(path.read_text()) for path in sources())
+    return tuple(parsed(path) for path in sources())
 
 
 @cache

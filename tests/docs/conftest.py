@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from forking import fork_on_path
+from prepared import put_schemas
 from transcripts import ROOT, Followed, Reader
 
 SIDE_BY_SIDE = 2
@@ -27,14 +29,17 @@ def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _follow(page: Path, scratch: Path) -> Followed:
-    """The README stands alone; an example is followed in a copy of its folder."""
-    folder = scratch / "work"
+    """The README stands alone, with the installed program; an example is followed in a copy of its folder, by forks."""
+    folder, home, programs = scratch / "work", scratch / "home", scratch / "bin"
+    put_schemas(home)
     if page.parent == ROOT:
         folder.mkdir()
         shutil.copy(page, folder)
+        reader = Reader(folder, home, _MAKE, _look_at_page)
     else:
         shutil.copytree(page.parent, folder)
-    reader = Reader(folder, scratch / "home", _MAKE, _look_at_page)
+        fork_on_path(programs)
+        reader = Reader(folder, home, _MAKE, _look_at_page, programs)
     try:
         return Followed(reader.follow(folder / page.name), "")
     except AssertionError as error:

@@ -39,7 +39,7 @@ def modules() -> list[Path]:
 
 def functions() -> Iterator[tuple[str, Function]]:
     for path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(code_names.parsed(path)):
             if isinstance(node, Function):
                 yield f"{shown(path)}:{node.lineno} {node.name}", node
 
@@ -95,12 +95,12 @@ def test_files_are_short() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [shown(path) for path in code_names.sources() if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [shown(path) for path in code_names.sources() if not ast.get_docstring(code_names.parsed(path))]
     assert silent == [], "\n".join(silent)
 
 
 def test_everything_public_is_described() -> None:
-    silent = [f"{shown(path)} {name}" for path in modules() for name in undescribed(ast.parse(path.read_text()))]
+    silent = [f"{shown(path)} {name}" for path in modules() for name in undescribed(code_names.parsed(path))]
     assert silent == [], "\n".join(silent)
 
 
@@ -118,7 +118,7 @@ def test_there_is_no_global_state() -> None:
     found = [
         f"{shown(path)}:{node.lineno}"
         for path in code_names.sources()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(code_names.parsed(path))
         if isinstance(node, ast.Global)
     ]
     assert found == [], "\n".join(found)
@@ -128,7 +128,7 @@ def test_names_say_what_things_are() -> None:
     """Neither modules nor classes are called by words that would fit anything."""
     vague = [shown(path) for path in code_names.sources() if FORBIDDEN_WORDS.search(path.stem)]
     for path in code_names.sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(code_names.parsed(path)):
             if isinstance(node, ast.ClassDef) and FORBIDDEN_WORDS.search(snake(node.name)):
                 vague.append(f"{shown(path)}:{node.lineno} {node.name}")
     assert vague == [], "\n".join(vague)

@@ -140,7 +140,7 @@ class Reader:
     """Somebody who types a page's commands in a folder, with our command in PATH and a home of their own.
 
     prelude: shell text before every command. while_running: called with what a command that runs until it is
-    interrupted has printed, just before the interrupt.
+    interrupted has printed, just before the interrupt. programs: a folder that comes first in PATH.
     """
 
     def __init__(
@@ -149,12 +149,16 @@ class Reader:
         home: Path,
         prelude: str = "",
         while_running: Callable[[str], None] = lambda _printed: None,
+        programs: Path | None = None,
     ) -> None:
         self._folder = folder
         self._prelude = prelude
         self._while_running = while_running
         self._state = home.parent / f"{home.name}.state"
-        self._environ = clean_environment(home) | {"PWD": str(folder), "STATE": str(self._state)}
+        clean = clean_environment(home)
+        if programs is not None:
+            clean["PATH"] = f"{programs}{os.pathsep}{clean['PATH']}"
+        self._environ = clean | {"PWD": str(folder), "STATE": str(self._state)}
 
     def follow(self, page: Path) -> int:
         """Do what the page says; how many commands that were. Raises AssertionError naming the page's line."""

@@ -2,7 +2,8 @@
 
 Started by `forking` as `fork_server.py SOCKET`. A connection brings stdin, stdout and stderr, and the rest as `{argv,
 env, cwd, script}` (script: a Python file to run instead of the command line, or nothing). It is answered with the pid,
-and with the exit code once there is one. The server ends with the process that holds its own stdin open.
+and with the exit code once there is one. A connection that is closed before takes its process with it. The server
+ends with the process that holds its own stdin open.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import pkgutil
 import random
 import runpy
 import selectors
+import signal
 import socket
 import sys
 import threading
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +76,16 @@ def serve(path: str) -> None:
                     connection, _ = listener.accept()
                     pid = begin(connection)
                     selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, connection))
+                    selector.register(connection, selectors.EVENT_READ, (pid, None))
+                elif key.data[1] is None:  # whoever asked for it is gone
+                    with suppress(KeyError, ValueError):  # it ended in this very moment
+                        selector.unregister(key.fileobj)
+                        os.kill(key.data[0], signal.SIGKILL)
                 else:
                     selector.unregister(key.fileobj)
                     os.close(key.fd)
+                    with suppress(KeyError, ValueError):
+                        selector.unregister(key.data[1])
                     end(*key.data)
 
 

@@ -23,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from forked_program import install
+
 _SERVER = Path(__file__).with_name("fork_server.py")
 _PATIENCE = 120.0
 
@@ -138,6 +140,12 @@ def run_forked(
     finally:
         process.close()
     return subprocess.CompletedProcess(process.args, process.returncode or 0, out, err)
+
+
+def fork_on_path(folder: Path) -> None:
+    """Put a `reconciler` into a folder for PATH whose work a fork does."""
+    folder.mkdir(exist_ok=True)
+    install(folder, _server())
 
 
 def own_traces() -> set[str]:

@@ -27,7 +27,8 @@ def put_store(home: Path, *plugins: str) -> None:
 def put_schemas(home: Path) -> None:
     """The sandbox's schemas, as they lie there after its first start."""
     folder = home / "sandbox"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     schemas = _schemas()
     os.link(schemas, folder / schemas.name)
 

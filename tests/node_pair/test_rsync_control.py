@@ -34,6 +34,13 @@ rsync --daemon --config=/srv/other/conf
 head -c 30000000 /dev/zero > /srv/other/big
 setsid rsync --bwlimit=100 /srv/other/big /srv/other/copy </dev/null >/dev/null 2>&1 &
 sleep 0.3; cat /srv/other/pid; pgrep -xfo 'rsync --bwlimit=100 /srv/other/big /srv/other/copy'"""
+CONNECT = f"""import socket, time
+one = socket.socket()
+one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+one.bind(('127.0.0.1', {PORT}))
+one.connect(('127.0.0.1', 22))
+time.sleep(60)
+"""
 TRANSFER = f"""head -c 50000000 /dev/zero > /srv/data/big
 setsid rsync --bwlimit=200 rsync://127.0.0.1:{PORT}/data/big /srv/copy </dev/null >/srv/client.log 2>&1 &
 """
@@ -68,13 +75,15 @@ def test_a_pause_names_who_why_and_when_and_nothing_starts_until_it_is_taken_bac
     before = nodes.state()
     control = nodes.control(timers=TIMERS)
     assert control.look().timers == ("config-sync.timer", CRON)
+    client = "systemctl is-active config-sync.service"
     nodes.tell("systemctl start --no-block config-sync.service")
+    until(lambda: nodes.run(client).stdout == "activating\n", "a client begins")
     control.pause(UPGRADE)
     nodes.tell("systemctl start rsync.service config-sync.timer idle.timer config-sync.service")
     seen = control.look()
     assert (seen.status, seen.exists, seen.pause, seen.timers) == ("STOPPED", True, UPGRADE, ())
     assert f"paused for upgrade {RUN} since 2023-11-14 22:13:20Z" in seen.detail
-    assert nodes.run("systemctl is-active config-sync.service").stdout == "inactive\n", "a client in progress ends too"
+    assert nodes.run(client).stdout in ("inactive\n", "failed\n"), "a client in progress ends too"
     assert nodes.tell("ls -A /etc/cron.d | grep sync") == ".sync.reconciler-paused", "a name that no cron reads"
     marker = nodes.marker()
     assert marker[1:3] == [f"UPGRADE 1700000000.250 {RUN}", "daemon listened"]
@@ -286,6 +295,33 @@ def test_what_cannot_be_seen_is_not_stopped(nodes: RsyncNodes) -> None:
         blind.pause(UPGRADE)
     assert caught.value.reason == "PauseFailed"
     assert nodes.control().look().status == "RUNNING"
+
+
+def test_on_a_full_disk_it_is_stopped_all_the_same(nodes: RsyncNodes) -> None:
+    nodes.tell(
+        "mkdir -p /var/lib/reconciler-node; mount -t tmpfs -o size=4k,nr_inodes=1 tmpfs /var/lib/reconciler-node"
+    )
+    control = nodes.control()
+    try:
+        with pytest.raises(TerminalError, match="rsync-pause-873 cannot be written, so the pause does not survive"):
+            control.pause(UPGRADE)
+        assert (control.look().status, control.look().pause) == ("STOPPED", None)
+        nodes.tell("systemctl start rsync")
+        control.stop()
+        assert control.look().status == "STOPPED"
+    finally:
+        nodes.tell("umount /var/lib/reconciler-node")
+
+
+def test_a_connection_to_somewhere_else_from_its_port_is_no_transfer(nodes: RsyncNodes) -> None:
+    nodes.tell("systemctl stop rsync")
+    nodes.tell(f"cat > /srv/connect.py <<'END'\n{CONNECT}END")
+    pid = nodes.tell("setsid python3 /srv/connect.py >/dev/null 2>&1 </dev/null & echo $!")
+    until(lambda: nodes.run(f"grep -q ':{PORT:04X} .* 01 ' /proc/net/tcp").returncode == 0, "it is connected")
+    control = nodes.control()
+    assert (control.look().status, control.look().children) == ("STOPPED", 0)
+    control.pause(UPGRADE)
+    nodes.tell(f"kill {pid}")
 
 
 def test_stopping_again_leaves_no_mark_and_keeps_a_pause(nodes: RsyncNodes) -> None:

@@ -24,11 +24,11 @@ note() { trouble="$trouble$1$IFS"; }
 lines() { test -z "$1" || printf '%s\n' "$1"; }
 is_there() { test -f "$1" || test -L "$1"; }
 read_marker() { text= ; test ! -e "$marker" || text=$(cat "$marker") || unknown "$marker cannot be read"; }
-alone() {   # one of us at a time: a script whose connection was lost may still be at work
+alone() {   # one of us at a time: a script whose connection was lost may still be at work. A full disk stops nobody
   umask 077
-  mkdir -p "$place" && chmod 700 "$base" || failed "$place cannot be made"
-  command -v flock >/dev/null 2>&1 || return 0
-  exec 9>"$place/lock-$port"
+  mkdir -p "$place" && chmod 700 "$base"
+  command -v flock >/dev/null 2>&1 && (: >>"$place/lock-$port") 2>/dev/null || return 0
+  exec 9>>"$place/lock-$port"
   tries=0
   until flock -n 9; do
     tries=$((tries + 1))
@@ -119,7 +119,10 @@ holders() {   # "listen PID" and "open PID" of the port's sockets; of each that 
     fi
   done | sort -u
 }
-processes() { (set +f; cat /proc/[0-9]*/stat 2>/dev/null) | sed -n 's/^\([0-9]*\) (.*) \([^Z] .*\)$/\1 \2/p'; }
+processes() {   # "PID STATE PPID ... NAME", as in /proc/PID/stat; NAME is rsync or -
+  (set +f; cat /proc/[0-9]*/stat 2>/dev/null) |
+    sed -n -e 's/^\([0-9]*\) (rsync) \([^Z] .*\)$/\1 \2 rsync/p; t' -e 's/^\([0-9]*\) (.*) \([^Z] .*\)$/\1 \2 -/p'
+}
 listening() { lines "$1" | sed -n 's/^listen //p'; }
 name_of() { cat "/proc/$1/comm" 2>/dev/null || echo unknown; }
 daemons() {   # the processes whose children are transfers. $1: the holders
@@ -129,20 +132,21 @@ daemons() {   # the processes whose children are transfers. $1: the holders
   done
 }
 children() {   # "PID STARTTIME" of the daemon's transfers. $1: the holders
+  # Once nobody listens there any more, the port may be that of anybody's connection to somewhere else.
   { daemons "$1" | sed 's/^/daemon /'; lines "$1"; processes; } | awk '
-    $1 == "daemon" || $1 == "listen" { root[$2] = ($1 == "daemon") || root[$2]; next }
-    $1 == "open" { ours[$2] = 1; next }
-    { parent[$1] = $3; began[$1] = $21 }
+    $1 == "daemon" { root[$2] = 1; not[$2] = 1; next }
+    $1 == "listen" { listens = 1; not[$2] = 1; next }
+    $1 == "open" { holds[$2] = 1; next }
+    { parent[$1] = $3; began[$1] = $21; if (($1 in holds) && (listens || $NF == "rsync")) ours[$1] = 1 }
     END {
       for (grown = 1; grown;) {
         grown = 0
         for (pid in parent) {
           above = parent[pid]
-          if (above < 2 || (pid in ours)) continue
-          if ((above in ours) || ((above in root) && root[above])) ours[pid] = grown = 1
+          if (above > 1 && !(pid in ours) && ((above in ours) || (above in root))) ours[pid] = grown = 1
         }
       }
-      for (pid in ours) if (pid > 1 && !(pid in root) && (pid in began)) print pid, began[pid]
+      for (pid in ours) if (pid > 1 && !(pid in not) && (pid in began)) print pid, began[pid]
     }'
 }
 asked() {   # the status command: 0 it runs, 1 it does not, 2 there is no such command
@@ -169,9 +173,11 @@ by_hand() {   # start or stop of a script or of a command; sets said. A daemon m
     sysv) set -- "/etc/init.d/$unit" "$1" ;;
     command) set -- /bin/sh -c "$2" ;;
   esac
-  ROLE=$role PORT=$port timeout -k 2 "$seconds" "$@" >"$place/said-$port" 2>&1 </dev/null 9>&-
+  out=$place/said-$port
+  (: >"$out") 2>/dev/null || out=/dev/null
+  ROLE=$role PORT=$port timeout -k 2 "$seconds" "$@" >"$out" 2>&1 </dev/null 9>&-
   ended=$?
-  said=$(tail -n 3 "$place/said-$port"); rm -f "$place/said-$port"
+  said=$(tail -n 3 "$out"); test "$out" = /dev/null || rm -f "$out"
   return $ended
 }
 """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
+import pytest
+from pair import Pair
 from pair_faults import cut_off, fault, set_clock
-from pair_ground import NEW, OLD, OLD_TEXT, Ground, until
+from pair_ground import NEW, NEW_TEXT, OLD, OLD_TEXT, Ground, until
+from pair_invariants import invariants
 from pair_serving import ServingClient
 
 from reconciler.kinds.node_pair.spec import ROLES
@@ -16,6 +20,9 @@ echo changed > /srv/data/conf/app.conf; chattr +i /srv/data/conf/app.conf
 mkdir -p /etc/systemd/system/rsync.service.d; printf '[Unit]\\n' > /etc/systemd/system/rsync.service.d/x.conf
 /opt/service/ctl stop; VERSION=9.9 /opt/service/ctl install; /opt/service/ctl start
 SERVING=master /opt/service/ctl switchover || true"""
+
+TWICE = """at=/var/lib/reconciler-node/0123456789ab-start-master; mkdir -p $at
+echo '/opt/service/ctl start' > $at/script; sh $at/script; sh $at/script"""
 
 
 def test_a_reset_puts_everything_back(ground: Ground) -> None:
@@ -67,6 +74,30 @@ def test_a_call_is_known_by_the_command_that_it_ran_in(ground: Ground) -> None:
         ("stop", "0123456789ab-stop-backup", 0),
         ("prepare", "", 0),
     ]
+
+
+WRONG = {
+    "rsync or its timer does not run on the master": "systemctl stop rsync",
+    "on the master is still locked: /srv/data/conf/app.conf": "chattr +i /srv/data/conf/app.conf",
+    "the configuration of the master is neither": "echo half >> /srv/data/conf/app.conf",
+    "the configurations differ, and nobody is asked": f"printf '{NEW_TEXT}' > /srv/data/conf/app.conf",
+    "the root keys differ": "echo x > /srv/data/conf/root.key",
+    "start ran on the master on a connection": "/opt/service/ctl start",
+    "start ran 2 times on the master as 0123456789ab-start-master": TWICE,
+    "upgrade 0123456789ab ran commands on a node and has no row": TWICE,
+}
+
+
+def test_what_always_holds_is_missed_when_it_does_not(pair: Pair) -> None:
+    invariants(pair)
+    for why, script in WRONG.items():
+        pair.ground.said("master", script)
+        with pytest.raises(AssertionError, match=re.escape(why)):
+            invariants(pair)
+        pair.ground.reset()
+    (pair.place.home / "log").write_text(f"it said {pair.ground.root_key}")
+    with pytest.raises(AssertionError, match="the root key is in home/log"):
+        invariants(pair)
 
 
 def test_plain_nodes_are_put_back_too(plain_ground: Ground) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli import garbage
 from reconciler.cli.session import Session
 from reconciler.cli.sources import source_options
 from reconciler.cli.variables import variables_option
@@ -61,6 +62,7 @@ def daemon(session: Session, /, specs: str | None, variables: dict[str, Any], **
 
             bootstrap(runtime, asked["bootstrap_csv"])
         service = Service(runtime, open_workspace(runtime, where), where)
+        garbage.look_at_what_is_new()
         return service.run(lambda url: click.echo(f"page: {url}"))
     finally:
         runtime.database.close()

@@ -5,7 +5,6 @@ The table of exit codes is `docs/exit-codes.md`; every error's own code stands i
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -15,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import __version__
+from reconciler.cli import garbage
 from reconciler.errors import ReconcilerError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-OBJECTS_BETWEEN_COLLECTIONS = 200_000
-"""New objects after which the garbage collector looks for cycles. Python's own 700 make it look over a thousand times
-while modules and documents are read, of which nothing is garbage: a sixth of the time of a short command."""
 USAGE_CODE = 64
 INTERRUPTED_CODE = 130
 _COMMANDS = {
@@ -138,8 +135,10 @@ def cli(ctx: click.Context, config: str | None, home: str | None, verbose: int, 
 
 def main() -> None:
     """Run the command line and exit. Errors are one message on stderr, never a traceback (that is -vvv)."""
-    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
-    sys.exit(run(sys.argv[1:]))
+    garbage.look_rarely()
+    code = run(sys.argv[1:])
+    garbage.look_no_more()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconciler.errors import ReconcilerError, TerminalError
+from reconciler.errors import LeaseLostError, ReconcilerError, TerminalError
 from reconciler.kind import Context, Outputs
 from reconciler.kinds.node_pair.nodes.checking import version_of
 from reconciler.kinds.node_pair.spec import ROLES, Role
@@ -85,8 +85,8 @@ def _tidy(work: Work) -> None:
     """What older upgrades left on the nodes goes. That it stays is no reason for this one to fail."""
     try:
         clear_older(work)
-    except STOPS_US as error:
-        work.tell(f"older upgrades' files stay on the nodes: {error}")
+    except LeaseLostError:
+        raise
     except ReconcilerError as error:
         work.tell(f"older upgrades' files stay on the nodes: {error}")
 

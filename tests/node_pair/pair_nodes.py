@@ -42,6 +42,35 @@ def configuration_spec(*paths: str, lock: Lock = "immutable", backups: str = "/s
 
 
 @dataclass(slots=True)
+class BusyboxNode(Node):
+    """A node whose tools are busybox's, where that has them: without the options of the others."""
+
+    def run(
+        self,
+        script: str | Sequence[str],
+        *,
+        timeout: float = 60.0,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+        private: bool = False,
+    ) -> Completed:
+        """As a node does, with other tools."""
+        words = list(script) if not isinstance(script, str) else ["/bin/sh", "-c", script]
+        words = ["busybox", "sh", *words[1:]]
+        env = {**(env or {}), "PATH": "/srv/busybox:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        return Node.run(self, words, timeout=timeout, stdin=stdin, env=env, private=private)
+
+
+@contextmanager
+def busybox_node(ground: Ground, role: Role = "master") -> Iterator[Node]:
+    """A node with the tools of busybox."""
+    ground.said(role, "mkdir -p /srv/busybox; busybox --install -s /srv/busybox")
+    place = ground.place(role)
+    with Ssh(place) as ssh:
+        yield BusyboxNode(NodeSpec(role, place), ssh)
+
+
+@dataclass(slots=True)
 class FragileNode(Node):
     """A node on which the script is killed right before its n-th tool would run; 0: never. Ours alone are counted."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from pair_ground import Ground, until
-from pair_nodes import PAIR, configuration_spec, fragile, node_of, put_shims
+from pair_nodes import PAIR, busybox_node, configuration_spec, fragile, node_of, put_shims
 
 from reconciler.errors import BlockedError, ReconcilerError, TerminalError
 from reconciler.kinds.node_pair.nodes.configuration import Configuration
@@ -231,6 +232,24 @@ def test_old_backups_go_and_the_newest_stay(filled: Configuration, node: Node) -
     assert node.read(f"ls -A /srv/backups/{PAIR}").split() == runs[2:]
     with pytest.raises(TerminalError):
         Configuration(node, configuration_spec("/srv", backups="/srv/backups"), PAIR).back_up(RUN)
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+def test_with_other_tools_it_is_the_same(ground: Ground, filled: Configuration, node: Node) -> None:
+    then, sums = shown(node), filled.sums()
+    with busybox_node(ground) as small:
+        configuration = Configuration(small, configuration_spec("/srv/app", "/srv/none"), PAIR)
+        assert small.run("sha256sum -z /dev/null").returncode, "it has no option for that"
+        assert configuration.sums() == sums
+        assert configuration.back_up(RUN) == sums
+        assert configuration.write(CHANGES) == filled.sums() != sums
+        assert filled.pending(CHANGES) == configuration.pending(CHANGES) == dict.fromkeys(CHANGES, "current")
+        node.read("cd /srv/app; rm -r sub; chmod 777 one; echo x >new")
+        assert configuration.restore(RUN) == sums
+        assert shown(node) == then
+        configuration.prune_backups(0)
+        assert node.read(f"ls -A /srv/backups/{PAIR}") == ""
+    assert left_over(node) == ""
 
 
 MARK = "KEY-8c1f2e9d-never-seen"

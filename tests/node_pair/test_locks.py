@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from pair_ground import Ground, until
-from pair_nodes import PAIR, configuration_spec, fragile, node_of, put_shims
+from pair_nodes import PAIR, busybox_node, configuration_spec, fragile, node_of, put_shims
 
 from reconciler.errors import ReconcilerError, TerminalError
 from reconciler.kinds.node_pair.nodes.locks import ConfigurationLock, LockSeen
@@ -276,6 +277,20 @@ def test_killed_at_some_of_its_tools_it_can_be_taken_released_and_expires(locked
 @pytest.mark.parametrize("what", ["take", "release"])
 def test_killed_at_every_tool_it_can_be_taken_released_and_expires(locked: Locked, what: str) -> None:
     killed(locked, what, 10**6)
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+@pytest.mark.parametrize("how", ["immutable", "readonly"])
+def test_with_other_tools_a_lock_is_the_same(locked: Locked, how: Lock) -> None:
+    before = locked.node.read(FLAGS)
+    with busybox_node(locked.ground) as small:
+        lock = ConfigurationLock(small, configuration_spec("/srv/app", lock=how), PAIR)
+        lock.take(RUN, time.time() + 3600)
+        assert list(lock.look().paths) == sorted(OURS) == list(locked.lock(how).look().paths)
+        assert not locked.succeeds("su operator -c 'echo x >/srv/app/one'")
+        lock.release()
+    assert locked.node.read(FLAGS) == before
+    assert locked.traces() == ""
 
 
 def test_without_systemd_it_is_readonly_and_does_not_expire(plain_ground: Ground) -> None:

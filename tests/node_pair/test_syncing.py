@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from pair_ground import Ground, until
-from pair_nodes import PAIR, configuration_spec, node_of
+from pair_nodes import PAIR, busybox_node, configuration_spec, node_of
 from pair_store import spec_of
 
 from reconciler.errors import TerminalError, WaitingError
@@ -155,6 +156,18 @@ def test_a_command_and_all_that_it_started_is_killed_at_its_time_out(syncing: Sy
     assert synced.status == "TIMEOUT"
     until(lambda: rsyncs(syncing.ground) == "", "what the command started", 10)
     assert syncing.ground.run("backup", "pgrep -f '[w]hile :'").returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox")
+def test_with_other_tools_it_is_the_same(syncing: Syncing) -> None:
+    with busybox_node(syncing.ground, "backup") as small:
+        syncing.nodes = {**syncing.nodes, "backup": small}
+        synced = syncing.run()
+        assert (synced.status, len(synced.files)) == ("SUCCESS", 3)
+        late = syncing.command("(trap '' TERM; while :; do sleep 1; done) & sleep 600", timeout=2.0)
+    assert late.status == "TIMEOUT"
+    until(lambda: rsyncs(syncing.ground) == "", "what the command started", 10)
+    until(lambda: syncing.ground.run("backup", "pgrep -f '[w]hile :'").returncode == 1, "what outlives the kill", 20)
 
 
 def test_the_time_out_is_kept_on_a_node_that_nobody_can_reach(syncing: Syncing) -> None:

@@ -40,7 +40,7 @@ setsid timeout -k 5 "$seconds" "$@" >"$pair/sync-out" 2>"$pair/sync-err" </dev/n
 runner=$!
 wait "$runner"
 status=$? late=no
-case $status in 124 | 137) test $(($(date +%s) - began)) -lt "$((seconds - 1))" || late=yes ;; esac
+case $status in 124 | 137 | 143) test $(($(date +%s) - began)) -lt "$seconds" || late=yes ;; esac
 test $late = no || kill -9 "-$runner" 2>/dev/null
 {
   printf '%s\0%s\0' "$status" "$late"

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from place import Place
 
+    from tests.clusters.docker_lab import DockerLab
+
 sys.path.insert(0, str(Path(__file__).parent / "plugins"))
 
 from forking import own_traces
@@ -92,6 +94,28 @@ def place(tmp_path: Path, fresh_database: Path) -> Iterator[Place]:
     made = Place(tmp_path, fresh_database)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def apis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a sandbox that serves the APIs of clusters in docker."""
+    from tests.clusters.docker_lab import serving_apis
+
+    with serving_apis(tmp_path_factory.mktemp("apis")) as home:
+        yield home
+
+
+@pytest.fixture
+def docker(tmp_path_factory: pytest.TempPathFactory, apis: Path) -> Iterator[DockerLab]:
+    """A lab with recorded-contract docker, kind and k3d."""
+    from tests.clusters.docker_lab import DockerLab
+
+    made = DockerLab(tmp_path_factory.mktemp("d"))
+    made.equip(apis)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

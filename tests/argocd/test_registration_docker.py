@@ -4,25 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from reconciler.kinds.application_set.harness import NAMESPACE
 from reconciler.transports.kube import KubeTransport
-from tests.clusters.docker_lab import DockerLab, docker_cluster, serving_apis
-
-
-@pytest.fixture
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerLab]:
-    """A lab with recorded-contract docker, kind and k3d."""
-    with serving_apis(tmp_path_factory.mktemp("apis")) as apis:
-        made = DockerLab(tmp_path_factory.mktemp("d"))
-        made.equip(apis)
-        try:
-            yield made
-        finally:
-            made.close()
+from tests.clusters.docker_lab import DockerLab, docker_cluster
 
 
 def test_kind_and_k3d_are_registered_by_the_ports_of_this_host(docker: DockerLab) -> None:

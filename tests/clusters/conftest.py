@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters.docker_lab import DockerLab, serving_apis
 from tests.clusters.envtest_lab import EnvtestLab
 from tests.clusters.envtest_programs import install
 from tests.clusters.sandbox_lab import SandboxLab
@@ -43,24 +42,6 @@ def envtest_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plane(tmp_path_factory: pytest.TempPathFactory, envtest_programs: Path) -> Iterator[EnvtestLab]:
     """A lab whose clusters are control planes."""
     made = EnvtestLab(tmp_path_factory.mktemp("e"), envtest_programs)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="session")
-def apis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a sandbox that serves the APIs of clusters in docker."""
-    with serving_apis(tmp_path_factory.mktemp("apis")) as home:
-        yield home
-
-
-@pytest.fixture
-def docker(tmp_path_factory: pytest.TempPathFactory, apis: Path) -> Iterator[DockerLab]:
-    """A lab with recorded-contract docker, kind and k3d."""
-    made = DockerLab(tmp_path_factory.mktemp("d"))
-    made.equip(apis)
     try:
         yield made
     finally:

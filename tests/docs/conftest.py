@@ -23,22 +23,25 @@ def followed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Every page that a selected test has as its parameter `readme`, followed in a folder and a home of its own."""
     chosen = [item.callspec.params.get("readme") for item in request.session.items if hasattr(item, "callspec")]
     pages = sorted({page for page in chosen if isinstance(page, str)})
+    programs = tmp_path_factory.mktemp("programs")
+    fork_on_path(programs)
+    folders = [tmp_path_factory.mktemp("page") for _ in pages]
+    for folder in folders:
+        put_schemas(folder / "home")
     with ThreadPoolExecutor(SIDE_BY_SIDE) as readers:
-        results = readers.map(lambda page: _follow(ROOT / page, tmp_path_factory.mktemp("page")), pages)
+        results = readers.map(lambda page, folder: _follow(ROOT / page, folder, programs), pages, folders)
         return dict(zip(pages, results, strict=True))
 
 
-def _follow(page: Path, scratch: Path) -> Followed:
+def _follow(page: Path, scratch: Path, programs: Path) -> Followed:
     """The README stands alone, with the installed program; an example is followed in a copy of its folder, by forks."""
-    folder, home, programs = scratch / "work", scratch / "home", scratch / "bin"
-    put_schemas(home)
+    folder, home = scratch / "work", scratch / "home"
     if page.parent == ROOT:
         folder.mkdir()
         shutil.copy(page, folder)
         reader = Reader(folder, home, _MAKE, _look_at_page)
     else:
         shutil.copytree(page.parent, folder)
-        fork_on_path(programs)
         reader = Reader(folder, home, _MAKE, _look_at_page, programs)
     try:
         return Followed(reader.follow(folder / page.name), "")

@@ -144,7 +144,6 @@ def run_forked(
 
 def fork_on_path(folder: Path) -> None:
     """Put a `reconciler` into a folder for PATH whose work a fork does."""
-    folder.mkdir(exist_ok=True)
     install(folder, _server())
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.clusters.docker_lab import DockerLab, serving_apis
+from tests.clusters.docker_lab import DockerLab
 from tests.clusters.sandbox_lab import SandboxLab
 from tests.routes.haproxy_lab import HaproxyLab, running, serving
 
@@ -40,20 +39,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, haproxy: HaproxyLab) -> Iterat
         made.close()
 
 
-@pytest.fixture(scope="session")
-def apis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a sandbox that serves the APIs of clusters in docker."""
-    with serving_apis(tmp_path_factory.mktemp("apis")) as home:
-        yield home
-
-
 @pytest.fixture
-def docker(tmp_path_factory: pytest.TempPathFactory, apis: Path, haproxy: HaproxyLab) -> Iterator[DockerLab]:
+def docker(docker: DockerLab, haproxy: HaproxyLab) -> DockerLab:
     """A home with clusters of kind and k3d, routed to by the HAProxy."""
-    made = DockerLab(tmp_path_factory.mktemp("d"))
-    made.equip(apis)
-    made.configure(kinds={"Cluster": {"haproxy": haproxy.settings}})
-    try:
-        yield made
-    finally:
-        made.close()
+    docker.configure(kinds={"Cluster": {"haproxy": haproxy.settings}})
+    return docker

@@ -17,6 +17,7 @@ from reconciler.engine.runtime import Runtime
 from reconciler.engine.wiring import open_runtime
 from reconciler.loading.settings import load_settings
 from reconciler.store.database import Database
+from tests.clusters.sandbox_lab import SandboxLab
 from web.admission import Admission
 from web.app import create_flask_app
 from web.asgi import create_asgi_app
@@ -52,6 +53,16 @@ def filled(filling: Filling) -> Filling:
 def client(database: Database) -> FlaskClient:
     """Asks the pages without a server."""
     return create_flask_app(database).test_client()
+
+
+@pytest.fixture
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
+    """A home and a spec folder; its sandbox ends with the test."""
+    made = SandboxLab(tmp_path_factory.mktemp("w"))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 Start = Callable[..., Served]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -15,16 +14,6 @@ import yaml
 from tests.clusters.sandbox_lab import CREATION, DELETION, SandboxLab, cluster
 from tests.daemon.lab import until
 from tests.web.write_lab import Answer, Api, api_of, document
-
-
-@pytest.fixture
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
-    """A home and a spec folder; its sandbox ends with the test."""
-    made = SandboxLab(tmp_path_factory.mktemp("w"))
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

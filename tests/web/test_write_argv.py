@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.cookies import SimpleCookie
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.clusters.docker_lab import DockerLab, docker_cluster, serving_apis
+from tests.clusters.docker_lab import DockerLab, docker_cluster
 from tests.daemon.lab import Daemon, until
 from tests.web.write_lab import Answer, Api, api_of, token_of
 
 PORTS = {"httpPort": 28190, "httpsPort": 28191, "pfPort": 28192}
 SHARED = "docker network create k3d-shared"
 """Made once a host, by whichever cluster is the first, and kept."""
-
-
-@pytest.fixture(scope="module")
-def apis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a sandbox that serves the APIs of clusters in docker."""
-    with serving_apis(tmp_path_factory.mktemp("apis")) as home:
-        yield home
-
-
-@pytest.fixture
-def docker(tmp_path_factory: pytest.TempPathFactory, apis: Path) -> Iterator[DockerLab]:
-    """A lab with recorded-contract docker, kind and k3d."""
-    made = DockerLab(tmp_path_factory.mktemp("a"))
-    made.equip(apis)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Page:

@@ -115,16 +115,6 @@ def p95(seconds: Sequence[float]) -> float:
     return sorted(seconds)[int(len(seconds) * 0.95)]
 
 
-@pytest.fixture
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
-    """A home and a spec folder; its sandbox ends with the test."""
-    made = SandboxLab(tmp_path_factory.mktemp("w"))
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 def read_during_creations(lab: SandboxLab, by_api: int, by_file: int) -> tuple[float, float]:
     """p95 of our answers and of a server that waits for nobody, in seconds, while clusters are made."""
     daemon = lab.daemon()

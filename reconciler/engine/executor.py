@@ -162,7 +162,13 @@ class Executor:
             return journal.unfinished(connection, ref)
 
     def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
-        """What a dead or superseded holder left behind is ended before anything is looked at."""
+        """What a dead or superseded holder left behind is ended before anything is looked at.
+
+        Nobody but the holder of the lease adds to that, and mostly there is nothing, so that is read first.
+        """
+        with self._runtime.database.read() as connection:
+            if not journal.is_anything_left(connection, ref):
+                return
         for orphan in journal.orphans(lease):
             log.warning(
                 "ending process group %d that an earlier run of %s left: %s", orphan.pgid, ref, orphan.argv[:200]

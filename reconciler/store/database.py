@@ -23,6 +23,7 @@ from reconciler.store.clock import now_of
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for the others, unless the settings say otherwise."""
+_NEGLIGIBLE = 0.01
 
 
 class Database:
@@ -37,6 +38,7 @@ class Database:
         self.busy_timeout = busy_timeout
         self._writer = threading.Lock()
         self._writing = 0
+        self._moment: float | None = None
         self.engine = _make_engine(url, busy_timeout)
 
     @classmethod
@@ -66,7 +68,7 @@ class Database:
         began = time.monotonic()
         if not self._writer.acquire(timeout=self.busy_timeout):
             raise self._locked()
-        self._writing = threading.get_ident()
+        self._writing, self._moment = threading.get_ident(), None
         left = max(0.0, self.busy_timeout - (time.monotonic() - began))
         try:
             with self._errors(), self.engine.connect() as connection:
@@ -78,8 +80,15 @@ class Database:
             self._writer.release()
 
     def now(self, connection: Connection) -> float:
-        """Seconds since the epoch by the database's clock, the one clock that all processes share."""
-        return now_of(connection)
+        """Seconds since the epoch by the database's clock, the one clock that all processes share.
+
+        All of a write transaction happens in one moment.
+        """
+        if self._writing != threading.get_ident():
+            return now_of(connection)
+        if self._moment is None:
+            self._moment = now_of(connection)
+        return self._moment
 
     def upsert(self, connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Insert `key` + `values`, or change just `values` of the row with this unique key: nothing else is touched."""
@@ -192,6 +201,9 @@ def _make_engine(url: str, busy_timeout: float) -> Engine:
 
 def _begin_writing(connection: Connection, patience: float, usual: float) -> None:
     """Take the write lock within `patience` seconds; whoever is given the connection next waits as `usual`."""
+    if usual - patience < _NEGLIGIBLE:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
     driver: Any = connection.connection.dbapi_connection
     driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
     try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, true, update
 
 from reconciler.errors import StalePlanError
 from reconciler.model.digest import digest
@@ -33,6 +33,12 @@ from reconciler.store.tables import (
 )
 
 INTERRUPTED = "Interrupted"
+_NEW_CHANGE, _NEW_STEP, _NEW_LOG, _NEW_PROCESS = (insert(table) for table in (changes, steps, step_logs, processes))
+_STEP = update(steps).where(steps.c.id == bindparam("of"))
+_STEP_SO_FAR = _STEP.where(steps.c.progress < bindparam("percent"))
+_PROCESSES_OF_STEP = delete(processes).where(processes.c.step_id == bindparam("of"))
+_PROCESS = delete(processes).where(processes.c.id == bindparam("of"))
+"""Made once: each step comes with several of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,7 @@ def start_change(lease: Lease, run_id: int, change: Change, planned: Mapping[str
             "planned": None if planned is None else json.dumps(planned),
             "started_at": now,
         }
-        change_id = _inserted(connection.execute(insert(changes).values(values)))
+        change_id = _inserted(connection.execute(_NEW_CHANGE, values))
         lease.database.upsert(connection, statuses, ref._asdict(), {"touched": 1, "last_run": run_id})
         used = (approvals.c.kind == ref.kind) & (approvals.c.name == ref.name)
         connection.execute(delete(approvals).where(used, approvals.c.fingerprint == change.fingerprint))
@@ -149,7 +155,7 @@ def open_step(lease: Lease, change_id: int, sequence: int, step: PlannedStep) ->
             "message": "",
             "started_at": lease.database.now(connection),
         }
-        return _inserted(connection.execute(insert(steps).values(values)))
+        return _inserted(connection.execute(_NEW_STEP, values))
 
 
 def close_step(
@@ -157,7 +163,8 @@ def close_step(
 ) -> None:
     """Write the outcome of a step, and that none of its processes is left."""
     with lease.fenced() as connection:
-        values = {
+        values: dict[str, Any] = {
+            "of": step_id,
             "outcome": outcome.value,
             "outputs": json.dumps(outputs or {}),
             "message": message,
@@ -165,29 +172,38 @@ def close_step(
         }
         if outcome is StepOutcome.DONE:
             values["progress"] = 100.0
-        connection.execute(update(steps).where(steps.c.id == step_id).values(values))
-        connection.execute(delete(processes).where(processes.c.step_id == step_id))
+        connection.execute(_STEP, values)
+        connection.execute(_PROCESSES_OF_STEP, {"of": step_id})
 
 
 def note_progress(lease: Lease, step_id: int, percent: float, note: str) -> None:
     """How far a step is; a lower figure than before is kept at the higher."""
     with lease.fenced() as connection:
-        chosen = update(steps).where(steps.c.id == step_id)
-        connection.execute(chosen.values(note=note[:512]))
-        connection.execute(chosen.where(steps.c.progress < percent).values(progress=min(percent, 100.0)))
+        connection.execute(_STEP, {"of": step_id, "note": note[:512]})
+        connection.execute(_STEP_SO_FAR, {"of": step_id, "percent": percent, "progress": min(percent, 100.0)})
 
 
 def append_log(lease: Lease, step_id: int, text: str) -> None:
     """Add to the captured output of a step."""
     with lease.fenced() as connection:
         values = {"step_id": step_id, "at": lease.database.now(connection), "text": text}
-        connection.execute(insert(step_logs).values(values))
+        connection.execute(_NEW_LOG, values)
 
 
 def end_change(connection: Connection, change_id: int, verdict: str, reason: str, message: str, now: float) -> None:
     """Close a change, in the transaction that writes the resource's status."""
     values = {"verdict": verdict, "reason": reason, "message": message, "ended_at": now}
     connection.execute(update(changes).where(changes.c.id == change_id).values(values))
+
+
+def is_anything_left(connection: Connection, ref: ResourceRef) -> bool:
+    """Whether an earlier holder of a resource's lease has left a process or an open change in the journal."""
+    process = select(processes.c.id).where(processes.c.lease == bindparam("lease"))
+    change = select(changes.c.id).where(
+        changes.c.kind == bindparam("kind"), changes.c.name == bindparam("name"), changes.c.verdict == ""
+    )
+    values = {**ref._asdict(), "lease": str(ref)}
+    return any(connection.execute(one.limit(1), values).first() is not None for one in (process, change))
 
 
 def close_interrupted(lease: Lease, ref: ResourceRef, *, keep: bool = False) -> list[int]:
@@ -280,13 +296,13 @@ def note_process(lease: Lease, step_id: int | None, pgid: int, start_time: int, 
             "argv": argv,
             "started_at": lease.database.now(connection),
         }
-        return _inserted(connection.execute(insert(processes).values(values)))
+        return _inserted(connection.execute(_NEW_PROCESS, values))
 
 
 def forget_process(lease: Lease, row_id: int) -> None:
     """A process group ended."""
     with lease.fenced() as connection:
-        connection.execute(delete(processes).where(processes.c.id == row_id))
+        connection.execute(_PROCESS, {"of": row_id})
 
 
 def orphans(lease: Lease) -> list[Orphan]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Insert,
     Select,
     Table,
     Update,
@@ -78,7 +79,7 @@ class KindRecords:
             # not an upsert: SQLite would check the NOT NULL columns of the insert first, which a change may leave out
             there = inner._open.execute(_presence(source, _shape(key)), _bound(key)).first()
             if there is None:
-                inner._open.execute(insert(source), {**key, **values})
+                inner._open.execute(_insertion(source), {**key, **values})
             elif values:
                 inner._open.execute(_alteration(source, _shape(key)), {**_bound(key), **values})
 
@@ -148,6 +149,11 @@ def _selection(table: Table, shape: Shape) -> Select[Any]:
 @lru_cache(maxsize=1024)
 def _presence(table: Table, shape: Shape) -> Select[Any]:
     return select(literal(1)).select_from(table).where(_matches(table, shape))
+
+
+@lru_cache(maxsize=256)
+def _insertion(table: Table) -> Insert:
+    return insert(table)
 
 
 @lru_cache(maxsize=1024)

@@ -317,6 +317,19 @@ def test_the_clock_is_the_databases_and_is_right(database: Database) -> None:
         assert abs(database.now(connection) - time.time()) < 2.0
 
 
+def test_all_of_a_write_transaction_happens_in_one_moment_and_the_next_one_later(database: Database) -> None:
+    moments = []
+    for _ in range(2):
+        with database.write() as connection:
+            first = database.now(connection)
+            time.sleep(0.02)
+            assert database.now(connection) == first
+            moments.append(first)
+    assert moments[1] - moments[0] >= 0.02
+    with database.read() as connection:
+        assert database.now(connection) >= moments[1]
+
+
 def damaged(path: Path) -> None:
     path.write_bytes(b"this is no database at all " * 100)
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from reconciler.errors import LeaseLostError, StalePlanError
 from reconciler.model.plan import Action, Change, FieldDiff, PlannedStep
@@ -122,6 +122,25 @@ def test_a_successor_marks_what_was_open_as_unconfirmed(database: Database, leas
     assert (change["verdict"], change["reason"]) == ("unknown", "Interrupted")
     assert change["ended_at"] is not None
     assert journal.close_interrupted(successor, REF) == []
+
+
+@pytest.mark.parametrize("what", ["an open change", "a process"])
+def test_whether_anything_is_left_can_be_read_without_a_write(database: Database, lease: Lease, what: str) -> None:
+    other = leases.acquire(database, "Entry/two", ME)
+    change_id = journal.start_change(lease, started(database), CHANGE)
+    journal.note_process(lease, None, 4242, 99, "sleep 3600")
+    with database.write() as connection:
+        if what == "a process":
+            journal.end_change(connection, change_id, "changed", "Applied", "", 0.0)
+        else:
+            connection.execute(delete(processes))
+        assert journal.is_anything_left(connection, REF)
+        assert not journal.is_anything_left(connection, ResourceRef.parse(other.name))
+    take_over(database, lease)
+    with database.write() as connection:
+        connection.execute(delete(processes))
+        journal.end_change(connection, change_id, "changed", "Applied", "", 0.0)
+        assert not journal.is_anything_left(connection, REF)
 
 
 def test_nothing_is_written_for_a_holder_that_lost_its_lease(database: Database, lease: Lease) -> None:

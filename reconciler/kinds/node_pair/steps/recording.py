@@ -66,6 +66,9 @@ def resolving(work: Work) -> str:
 
 def _finish(work: Work) -> None:
     """Whatever steps this upgrade had, rsync runs and the upgrade is over."""
+    passed = work.context.records.list("pair_transitions", pair=work.spec.name, upgrade_id=work.upgrade_id)
+    if passed and work.rows.state() is PairState.RSYNC_RUNNING:
+        return  # this step was interrupted right after that
     begin_upgrading(work, "there was nothing to pause")
     work.went(Event.NODES_VERIFIED, "both nodes are verified", PairState.UPGRADING)
     work.went(Event.SYNC_BEGAN, "there is no rsync to resume, or it was paused by hand", PairState.UPGRADED)

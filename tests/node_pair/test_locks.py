@@ -21,9 +21,10 @@ from reconciler.lab import labs
 RUN = "3f2a9c1b7d20"
 FILL = """umount /srv/ram 2>/dev/null; chattr -R -f -i /srv/app /srv/late; rm -rf /srv/app /srv/late /srv/ram; set -e
 mkdir -p '/srv/app/sub/a b' /srv/late; cd /srv/app; echo one >one; echo two >'sub/-two'; ln -s one link; chmod 664 one
-echo odd >"$(printf "sub/a b/c'\\n\\"d")"; chmod 4750 sub/-two; chown operator one; echo mine >mine; chattr +i mine"""
+echo odd >"$(printf "sub/a b/c'\\n\\"d")"; chmod 4750 sub/-two; chown operator one; echo mine >mine; chattr +i mine
+cd /srv/late; echo x >file; echo mine >mine; chattr +i mine"""
 OURS = ["/srv/app", "/srv/app/one", "/srv/app/sub", "/srv/app/sub/-two", "/srv/app/sub/a b", "/srv/app/sub/a b/c'\n\"d"]
-FLAGS = r"""find /srv/app ! -type l -printf '%m %U ' -exec sh -c 'lsattr -d "$1" | cut -c 5,6 | head -n 1' sh {} \; |
+FLAGS = r"""find /srv/app /srv/late ! -type l -printf '%m %U ' -exec sh -c 'lsattr -d "$1" | cut -c 5,6 | head -n 1' sh {} \; |
 sort"""
 UNITS = f"""cd /etc/systemd/system
 ls . timers.target.wants /var/lib/systemd/timers /var/lib/reconciler-node/pairs/* 2>/dev/null |
@@ -74,12 +75,13 @@ def locked(ground: Ground, node: Node) -> Iterator[Locked]:
 
 
 def test_row_4_08_a_locked_configuration_cannot_be_changed_and_is_then_as_it_was(locked: Locked) -> None:
-    before, lock = locked.node.read(FLAGS), locked.lock()
+    before, lock = locked.node.read(FLAGS), locked.lock("immutable", "/srv/app", "/srv/none", "/srv/late")
     assert lock.look() == LockSeen(False)
     expires_at = time.time() + 3600
     lock.take(RUN, expires_at)
     seen = lock.look()
-    assert (seen.held, seen.run, list(seen.paths)) == (True, RUN, sorted(OURS))
+    assert (seen.held, seen.run) == (True, RUN)
+    assert list(seen.paths) == sorted([*OURS, "/srv/late", "/srv/late/file"])
     assert abs(seen.expires_at - expires_at) < 60
     for attempt in (
         *("echo x >/srv/app/one", "echo x >>/srv/app/sub/-two", "touch /srv/app/new", "rm /srv/app/one"),
@@ -201,7 +203,7 @@ def test_a_lock_whose_expiry_passes_while_the_node_reboots_ends_soon_after(locke
     reboot(locked)
     until(lambda: not lock.look().held, "the expiry")
     assert locked.node.read(FLAGS) == before
-    assert other.look().paths == ("/srv/late",), "one whose time has not come is still held"
+    assert other.look().paths == ("/srv/late", "/srv/late/file"), "one whose time has not come is still held"
     assert not locked.succeeds("touch /srv/late/x")
     other.release()
 

@@ -96,6 +96,8 @@ def test_row_4_11_status_asks_both_nodes_and_a_node_that_is_away_is_unknown(pair
     told = rsync(pair, "status", "-o", "json")
     assert {role: node["rsync"]["status"] for role, node in told["nodes"].items()} == dict.fromkeys(ROLES, "RUNNING")
     assert (told["interval"], told["lastSyncTime"], told["state"]) == (300.0, None, "RSYNC_RUNNING")
+    words = {"COMP_WORDS": "reconciler rsync status l", "COMP_CWORD": "3"}
+    assert pair.place.run(env={"_RECONCILER_COMPLETE": "bash_complete", **words}).out == "plain,lab\n"
     recorded = pair.rows("SELECT * FROM rsync_status_record")
     with cut_off(pair.ground, "backup"):
         told = rsync(pair, "status", "-o", "json", code=6)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reconciler.kind import Context, Records, Step
-from reconciler.kinds.node_pair.spec import ROLES, NodePairSpec
 from reconciler.model.finding import Finding
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
@@ -42,6 +41,8 @@ class NodePairKind:
 
     def normalize(self, resource: Resource) -> State:
         """The desired state; `looking` reports the same fields."""
+        from reconciler.kinds.node_pair.spec import ROLES, NodePairSpec  # noqa: PLC0415 - 20 ms, not for who has no pair
+
         spec = NodePairSpec.of(resource)
         wanted: dict[str, Any] = {"versions": dict.fromkeys(ROLES, spec.version)}
         if spec.configuration is not None:

@@ -50,7 +50,8 @@ stop_daemon() {   # and all that it does. $@: its units, if it has any
   test $code = 0 || stopping="${stopping}the stop command ended with $code: $said$IFS"
   while why=$(running) || exit; test -n "$why"; do
     tries=$((tries + 1))
-    case $code in 0) most=50 ;; *) most=10 ;; esac
+    # What took the call may need a while; for what refused it nobody waits long, for what no unit runs not at all.
+    case $#$control$code$stopping in 0systemd*) most=0 ;; *[a-z]0) most=50 ;; *) most=10 ;; esac
     test $tries -le $most || break
     sleep 0.1
   done
@@ -186,18 +187,25 @@ case $daemon in listened|ran)
     by_hand start "$start" || failed "the start command ended with $?: $said"
   fi ;;
 esac
+state=
+if lines "$first" | grep -qFx -- "${main:-|}"; then state=active; fi
 if test "$daemon" = listened; then
   tries=0
   while now=$(holders) || exit; test -z "$(listening "$now")"; do
+    test -z "$state" || state=$(state_of_main) || exit
     tries=$((tries + 1))
-    test $tries -lt 100 || failed "nothing listens on port $port after the start; $(running)"
+    case $tries$state in
+      100*) failed "nothing listens on port $port after the start; $(running)" ;;
+      *inactive|*failed)
+        met=$(timeout 20 systemctl show --property=ConditionResult --value -- "$main")
+        test "$met" != no || state="$state: a condition of the unit is not met"
+        failed "nothing listens on port $port after the start; $main is $state" ;;
+    esac
     sleep 0.1
   done
-  if lines "$first" | grep -qFx -- "${main:-|}"; then
-    state=$(state_of_main) || exit
-    test "$state" = active || failed "$main is $state after its start; $(running)"
-  fi
 fi
+test -z "$state" || state=$(state_of_main) || exit
+case $state in ''|active) ;; *) failed "$main is $state after its start; $(running)" ;; esac
 start_units $then
 put_back
 test -z "$trouble" || failed "$trouble"

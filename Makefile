@@ -8,7 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-WORKERS ?= auto
+# Tests wait for processes as much as they compute: half as many again as there are processors.
+WORKERS ?= $(shell echo $$((($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2)))
 
 help:            ## This list.
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/' | expand -t 14
@@ -27,6 +28,7 @@ bench: venv      ## Figures as ratios; installs ansible-core in an environment o
 
 soak: venv apt   ## The full counts and the real deadlines.
 	@$(BIN)/pytest -m soak -s $(PYTEST)
+	@RECONCILER_SOAK_EXAMPLES=500 $(BIN)/pytest -m hypothesis -n $(WORKERS) $(PYTEST)
 
 venv: .stamps/venv ## The virtual environment with everything in it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -22,7 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent / "plugins"))
 
 from forking import own_traces
 
-settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile(
+    "ours",
+    max_examples=int(os.environ.get("RECONCILER_SOAK_EXAMPLES", 40)),  # `make soak` tries many
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)
 settings.load_profile("ours")
 
 

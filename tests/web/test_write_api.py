@@ -255,13 +255,10 @@ def test_a_task_survives_the_daemon(lab: SandboxLab) -> None:
 
 
 def test_a_task_that_fails_says_why(lab: SandboxLab, api: Api) -> None:
-    lab.write("taken.yaml", cluster("taken"))
-    lab.await_ready("Cluster/taken")
-    unknown = {"apiVersion": "nowhere/v1", "kind": "Nothing", "metadata": {"name": "a"}}
-    body = document("dev", manifests=[unknown], createTimeout="1s")
-    failed = api.ended(api.ask("POST", "/api/v2/clusters", body))
+    refused = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"a": {"not": "text"}}}
+    failed = api.ended(api.ask("POST", "/api/v2/clusters", document("dev", manifests=[refused])))
     assert failed["state"] == "failed"
-    assert failed["error"]
+    assert "applying ConfigMap a" in failed["error"]
     assert 0 < failed["percent"] < 100
 
 

@@ -40,9 +40,9 @@ class Page:
         return self._api.ask("POST", path, urlencode(fields).encode(), Content_Type=kind, Cookie=cookie)
 
 
-@pytest.mark.parametrize("provider", ["k3d", "kind"])
+@pytest.mark.parametrize("provider", ["k3d", pytest.param("kind", marks=pytest.mark.soak)])
 def test_row_0_27_the_tools_are_asked_the_same_whoever_asks(docker: DockerLab, provider: str) -> None:
-    """The same spec by file, command line, API and page, created and deleted, one after the other."""
+    """The same spec by file, command line, API and page, created and deleted, one after the other; kind in the soak."""
     daemon = docker.daemon()
     api, page = api_of(docker, daemon), Page(daemon, token_of(docker))
     spec = {"provider": provider, "ports": PORTS}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 from tests.bench.ground import BENCH
@@ -32,10 +33,8 @@ class Ansible:
     """ansible-core from the package registry, and a playbook of one task that has nothing to do."""
 
     def __init__(self) -> None:
-        self._bin = BENCH / "ansible" / "bin"
+        self._bin = environment("ansible", "ansible-core")
         self._folder = BENCH / "playbook"
-        if not (self._bin / "ansible-playbook").exists():
-            self._install()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._playbook = self._folder / "play.yaml"
         self._playbook.write_text(_PLAYBOOK.format(folder=self._folder))
@@ -59,17 +58,23 @@ class Ansible:
         out = subprocess.run([self._bin / "ansible", "--version"], capture_output=True, text=True, check=True).stdout
         return out.splitlines()[0]
 
-    def _install(self) -> None:
-        folder = self._bin.parent
+
+def environment(name: str, *packages: str) -> Path:
+    """The `bin` of an environment below `.bench/` that has these packages; made when it is first asked for."""
+    folder = BENCH / name
+    if (folder / "ready").exists():
+        return folder / "bin"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, text=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *packages], check=True, capture_output=True, text=True, timeout=600)
+    except (subprocess.SubprocessError, OSError) as error:
+        told = (getattr(error, "stderr", "") or str(error)).strip().splitlines() or [""]
         shutil.rmtree(folder, ignore_errors=True)
-        try:
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, text=True)
-            pip = [self._bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "ansible-core"], check=True, capture_output=True, text=True, timeout=600)
-        except (subprocess.SubprocessError, OSError) as error:
-            told = (getattr(error, "stderr", "") or str(error)).strip().splitlines() or [""]
-            shutil.rmtree(folder, ignore_errors=True)
-            raise AbsentError(f"ansible-core could not be installed: {told[-1]}") from error
+        raise AbsentError(f"{', '.join(packages)} could not be installed: {told[-1]}") from error
+    (folder / "ready").touch()
+    return folder / "bin"
 
 
 class Terraform:

@@ -34,6 +34,7 @@ BENCHMARKS = (
     "pages",
     "clusters",
     "gitops",
+    "node_pairs",
 )
 
 

@@ -39,9 +39,10 @@ def node(machines: Ground) -> Iterator[Node]:
 
 
 @pytest.fixture
-def filled(ground: Ground, node: Node) -> Configuration:
+def filled(ground: Ground, node: Node) -> Iterator[Configuration]:
     node.read(["/bin/sh", "-c", FILL, "sh", ODD])
-    return Configuration(node, configuration_spec("/srv/app", "/srv/app/sub", "/srv/none"), PAIR)
+    yield Configuration(node, configuration_spec("/srv/app", "/srv/app/sub", "/srv/none"), PAIR)
+    node.run("chattr -R -f -i /srv/app")  # else the lab's folder could not be removed
 
 
 def secret(text: str) -> NewFile:

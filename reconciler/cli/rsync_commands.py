@@ -17,7 +17,7 @@ from reconciler.cli.render import ago, plain, table
 from reconciler.cli.session import LEASE_WAIT, NotConfirmed, Session
 from reconciler.cli.sources import source_options
 from reconciler.cli.variables import variables_option
-from reconciler.errors import LeaseHeldError, TerminalError, UsageError
+from reconciler.errors import BlockedError, LeaseHeldError, TerminalError, UsageError
 from reconciler.model.duration import format_duration
 from reconciler.model.resource import ResourceRef
 
@@ -116,6 +116,7 @@ def resume(session: Session, /, pair: str, output: str, **asked: Any) -> int:
 @_operating
 def sync(session: Session, /, pair: str, output: str, yes: bool, **asked: Any) -> int:
     """Show what one synchronization from the master to the backup would do, ask, and do it. Both are compared then.
+    Where both sides were changed, --yes is not enough.
 
     \b
     Example:
@@ -128,6 +129,10 @@ def sync(session: Session, /, pair: str, output: str, yes: bool, **asked: Any) -
             click.echo(plain(line), err=output == "json")
         if would.error:
             raise TerminalError("NotSynchronized", would.error)
+        if lost and yes:
+            raise BlockedError(
+                "ConfigurationConflict", f"{lost}; without --yes you are asked whether the backup's is to be lost"
+            )
         if would.files and not yes:
             _ask("Synchronize now?")
         told = pair_now.synchronize()

@@ -153,6 +153,12 @@ def test_a_synchronization_by_hand_is_shown_asked_for_and_recorded(pair: Pair) -
     assert told["sync"]["checksumBefore"] == told["sync"]["checksumAfter"]
     assert contents(pair) == ["greeting = good evening"] * 2
 
+    for role in ROLES:
+        change(pair, role, f"greeting = from the {role}")
+    assert "both sides" in rsync(pair, "sync", "-y", code=7)
+    assert contents(pair) == ["greeting = from the master", "greeting = from the backup"]
+    change(pair, "backup", "greeting = from the master")
+
     for number in range(12):
         change(pair, "backup", "of nobody", f"left-{number}.conf")
     assert "maxDelete" in rsync(pair, "sync", "-y", code=1)

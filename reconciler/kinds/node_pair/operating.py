@@ -76,16 +76,27 @@ class Operating:
         return {**told, "nodes": nodes}
 
     def pause(self) -> Json:
-        """Pause rsync by hand, on both nodes. It stays so over a reboot, and over upgrades. Raises BlockedError."""
+        """Pause rsync by hand, on both nodes. It stays so over a reboot, and over upgrades.
+
+        Raises BlockedError, TerminalError("NoRsync"), TerminalError("PauseFailed") for the first node that it failed on.
+        """
         self._refuse_while_upgrading()
         rsync, pause = self._rsync(), Pause("MANUAL", self.operator.name, self.context.now())
         with _unreachable():
             there = {role: self._control(role, rsync).look() for role in ROLES}
             if not any(one.exists or one.timers for one in there.values()):
                 raise TerminalError("NoRsync", f"there is no rsync to pause on either node: {there['master'].detail}")
+            failed: list[ReconcilerError] = []
             for role in (role for role in ROLES if there[role].exists or there[role].timers):
-                self._control(role, rsync).pause(pause)
-            return self._noted("RsyncPaused", f"rsync was paused by {self.operator.name}")
+                try:
+                    self._control(role, rsync).pause(pause)
+                except TerminalError as error:  # the other node is to be paused all the same
+                    failed.append(error)
+            reason, how = ("RsyncNotPaused", "not everywhere") if failed else ("RsyncPaused", "on both nodes")
+            told = self._noted(reason, f"rsync was paused by {self.operator.name}, {how}")
+            if failed:
+                raise failed[0]
+            return told
 
     def resume(self) -> Json:
         """Let rsync run again on both nodes, whoever paused it. Raises BlockedError, TerminalError("ResumeFailed")."""

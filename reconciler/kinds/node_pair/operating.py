@@ -78,7 +78,7 @@ class Operating:
     def pause(self) -> Json:
         """Pause rsync by hand, on both nodes. It stays so over a reboot, and over upgrades.
 
-        Raises BlockedError, TerminalError("NoRsync"), TerminalError("PauseFailed") for the first node that it failed on.
+        Raises BlockedError, TerminalError("NoRsync"), and TerminalError("PauseFailed") for the first node that fails.
         """
         self._refuse_while_upgrading()
         rsync, pause = self._rsync(), Pause("MANUAL", self.operator.name, self.context.now())

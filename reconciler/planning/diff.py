@@ -63,7 +63,9 @@ def owned(state: State, ignore: Sequence[str]) -> State:
 
 def fields(state: State) -> tuple[FieldDiff, ...]:
     """Every leaf of a state as an added field: how a plan shows what it creates."""
-    return tuple(_added(ROOT, state))
+    found: list[FieldDiff] = []
+    _add(found, ROOT, state)
+    return tuple(found)
 
 
 def _owned(path: str, state: Any, ignore: Sequence[str]) -> Any:
@@ -142,15 +144,16 @@ def _entry(path: str, before: Any, after: Any) -> FieldDiff:
     return FieldDiff(path, _without_secrets(before), _without_secrets(after))
 
 
-def _added(path: str, value: Any) -> Iterator[FieldDiff]:
+def _add(found: list[FieldDiff], path: str, value: Any) -> None:
+    """Append every leaf below a path; a list, because each level of nested iterators would hand on every leaf."""
     if _is_plain_mapping(value) and value:
         for name, member in value.items():
-            yield from _added(join(path, name), member)
+            _add(found, join(path, name), member)
     elif _is_list(value) and value:
         for index, member in enumerate(value):
-            yield from _added(f"{path}[{index}]", member)
+            _add(found, f"{path}[{index}]", member)
     elif value is not None:
-        yield _entry(path, None, value)
+        found.append(_entry(path, None, value))
 
 
 def _overlay(path: str, desired: Any, observed: Any, ignore: Sequence[str]) -> Any:

@@ -68,7 +68,7 @@ def test_killed_at_every_transaction_of_a_creation_it_converges(place: Place, tm
     assert killed < COMMITS - 1, "the last one ended by itself: there are no more boundaries"
 
 
-@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize("turn", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_inside_a_step_the_journal_shows_it_unconfirmed(place: Place, moment: str, turn: int) -> None:
     place.write("a.yaml", entry("one"))
@@ -188,7 +188,7 @@ def test_row_0_15_of_ten_that_apply_the_same_exactly_one_writes(place: Place) ->
     assert applied(place) == {"one": {"text": "hello"}}
 
 
-@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize("turn", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_many_that_apply_different_and_same_things_at_once_all_converge(place: Place, turn: int) -> None:
     names = [f"n{number}" for number in range(12)]
     place.write("a.yaml", *(entry(name, seconds=0.05) for name in names))

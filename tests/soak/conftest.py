@@ -10,6 +10,9 @@ import pytest
 from tests.clusters.sandbox_lab import SandboxLab
 from tests.soak.garden import Garden, amount
 
+AS_INSTALLED = ("env",)
+"""In front of what is started: the soak kills also while a program still imports itself, so it starts no forks."""
+
 
 @pytest.fixture
 def chance() -> random.Random:
@@ -23,6 +26,7 @@ def chance() -> random.Random:
 def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Garden]:
     """Entries, notes and the real program on them."""
     made = Garden(tmp_path_factory.mktemp("g"))
+    made.prefix = list(AS_INSTALLED)
     try:
         yield made
     finally:
@@ -33,6 +37,7 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Garden]:
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxLab]:
     """A home whose clusters are those of a sandbox of its own."""
     made = SandboxLab(tmp_path_factory.mktemp("s"))
+    made.prefix = list(AS_INSTALLED)
     try:
         yield made
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ class SshConnection:
     """Connects when first asked, and again when the connection was lost. Safe to use from several threads."""
 
     def __init__(self, place: SshPlace) -> None:
+        _load_paramiko()
         self.place = place
         self._connecting = threading.Lock()
         self._failures = 0
@@ -251,6 +253,17 @@ class SshConnection:
         known = known_key_kinds(self.place.known, self.place.address, self.place.port)
         first = [kind for kind in options.key_types if _plain(kind) in known]
         options.key_types = (*first, *(kind for kind in options.key_types if kind not in first))
+
+
+def _load_paramiko() -> None:
+    """Import it without `invoke`, which it takes for `Match exec` of an ssh_config: more than half of its time."""
+    if "paramiko" in sys.modules or "invoke" in sys.modules:
+        return
+    sys.modules["invoke"] = None  # type: ignore[assignment]  # how Python is told that there is none
+    try:
+        import paramiko  # noqa: F401, PLC0415 - slow to import
+    finally:
+        del sys.modules["invoke"]
 
 
 def _go_on(give_up: float, cancelled: Cancelled | None) -> None:

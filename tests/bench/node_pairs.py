@@ -24,7 +24,7 @@ from reconciler.transports.ssh import Ssh, SshPlace
 from reconciler.transports.ssh_trust import read_known_hosts
 from reconciler.transports.ssh_upload import Upload
 from tests.bench.figures import Figure, at_most_times, faster, seconds, told
-from tests.bench.ground import Ground
+from tests.bench.ground import BENCH, Ground
 from tests.bench.measuring import BrokenError, Series, take_turns
 from tests.bench.pair_peers import Peers
 from tests.bench.peers import AbsentError
@@ -44,6 +44,7 @@ _VERSION = f'cat "{_PLACE}/bench-version"'
 
 def figures() -> Iterator[Figure]:
     """Two upgrades of ours, one of each peer, in turn; then uploads in turn with scp."""
+    labs.down(BENCH / "node-pairs" / "home")  # of a run that was killed
     ground = Ground("node-pairs", plugins=[], kinds={})
     try:
         lab = labs.up(ground.home)

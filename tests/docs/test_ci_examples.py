@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from forking import fork_on_path
 from transcripts import ROOT
 
 CI = ROOT / "examples" / "ci"
@@ -23,8 +23,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(CI / "specs", tmp_path / "checkout" / "specs")
     programs = tmp_path / "bin"
     programs.mkdir()
-    reconciler = programs / "reconciler"
-    reconciler.write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler.cli.main "$@"\n')
+    fork_on_path(programs)
     for name in ("gh", "curl"):
         (programs / name).write_text(_RECORDING)
     for program in programs.iterdir():

@@ -57,8 +57,11 @@ class Ssh:
     ) -> None:
         self.place = place
         self._cancelled = cancelled
-        self._own = SshConnection(place) if borrow is None else None
-        self._borrow = borrow or (lambda: nullcontext(self._own or SshConnection(place)))
+        self._own: SshConnection | None = None
+        if borrow is None:
+            own = self._own = SshConnection(place)
+            borrow = lambda: nullcontext(own)  # noqa: E731 - one line says it
+        self._borrow = borrow
 
     def __enter__(self) -> Self:
         return self

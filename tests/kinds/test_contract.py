@@ -155,7 +155,7 @@ def driven(place: Place, request: pytest.FixtureRequest) -> Iterator[Driven]:
 
 @pytest.mark.parametrize("driven", sorted(PACKAGES), indirect=True)
 def test_a_life(driven: Driven) -> None:
-    """create (or take over) → nothing to do → drift by hand → update → nothing → changed spec → update → delete → absent."""
+    """create (or take over) → nothing → drift by hand → update → nothing → changed spec → update → delete → absent."""
     driven.write(driven.harness.spec())
     assert driven.action() == getattr(driven.harness, "first", "create")
     driven.apply()

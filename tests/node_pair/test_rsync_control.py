@@ -54,7 +54,7 @@ def nodes(ground: Ground) -> Iterator[RsyncNodes]:
         yield made
 
 
-def test_it_sees_the_daemon_of_its_port_and_no_other_rsync(nodes: RsyncNodes) -> None:
+def test_row_4_15_it_sees_the_daemon_of_its_port_and_no_other_rsync(nodes: RsyncNodes) -> None:
     foreign = nodes.tell(FOREIGN).split()
     control = nodes.control()
     seen = control.look()

@@ -58,7 +58,7 @@ def test_what_the_schema_cannot_say_is_said_with_the_field(changed: dict[str, An
     assert caught.value.reason == reason
 
 
-def test_the_defaults_are_those_of_the_document() -> None:
+def test_row_4_15_port_873_and_five_minutes_are_the_defaults() -> None:
     spec = NodePairSpec.of(resource())
     assert spec.rsync is not None
     assert (spec.rsync.interval, spec.rsync.ports["master"], spec.rsync.timeout) == (300.0, 873, 120.0)

@@ -29,6 +29,7 @@ from reconciler.loading.settings_keys import Settings
 from reconciler.model.resource import Resource, ResourceRef, Source
 from reconciler.model.secret import Secret
 from reconciler.transports.git_objects import blob_id
+from reconciler.transports.shared_looks import SharedLooks
 
 FILES = {"k8s/base/kustomization.yaml": b"kind: Kustomization\n", "README.md": b"# shop\n"}
 
@@ -66,7 +67,8 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
 
 def ground_of(forge: Forge, tmp_path: Path) -> Ground:
     said: list[str] = []
-    runtime = SimpleNamespace(home=tmp_path, settings=Settings(home=tmp_path), stopping=threading.Event())
+    given = {"home": tmp_path, "settings": Settings(home=tmp_path), "stopping": threading.Event()}
+    runtime = SimpleNamespace(**given, looks=SharedLooks())
 
     class Logging(ObserveContext):
         def log(self, text: str) -> None:

@@ -103,7 +103,10 @@ class Upload:
             first = offset if first is None else first
             before = sending.sent
             try:
-                if sending.send(self.source, offset, size, progress) and not sending.finish(mode):
+                if sending.send(self.source, offset, size, progress):
+                    if sending.finish(mode):
+                        progress(100.0)
+                        return Uploaded(sending.sent, first, was_there=False)
                     if restarted:
                         message = f"{ssh.place}: what arrived as {self.destination} is not what was sent"
                         raise TerminalError("WrongSum", message)

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.errors import TransientError
-from reconciler.transports.ssh import Ssh, SshPlace
-from reconciler.transports.ssh_connection import Cancelled, SshConnection
+
+if TYPE_CHECKING:
+    from reconciler.transports.ssh import Ssh, SshPlace
+    from reconciler.transports.ssh_connection import Cancelled, SshConnection
 
 MAX_IDLE = 300.0
 """Seconds. A look comes round more often as a rule."""
@@ -40,6 +43,8 @@ class SshPool:
 
     def lend(self, place: SshPlace, cancelled: Cancelled | None = None) -> Ssh:
         """A host for one borrower, connected to when it is first used. cancelled: ends the borrower's waits."""
+        from reconciler.transports.ssh import Ssh  # noqa: PLC0415 - every command has a pool, and few reach a host
+
         return Ssh(place, cancelled, lambda: self._borrowed(place))
 
     def close(self) -> None:
@@ -61,6 +66,8 @@ class SshPool:
                 kept.used = self._clock()
 
     def _take(self, place: SshPlace) -> _Kept:
+        from reconciler.transports.ssh_connection import SshConnection  # noqa: PLC0415 - likewise
+
         now = self._clock()
         with self._lock:
             if self._closed:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from reconciler.kind import Context, KnownCluster, Records, Step, Wanted
 from reconciler.kinds.cluster import reserving, rows, wishes
-from reconciler.kinds.cluster.attachments import attachments, schema_of
+from reconciler.kinds.cluster.attachments import fields, schema_of
 from reconciler.kinds.cluster.looking import look_at
 from reconciler.kinds.cluster.normal_form import normal_form
 from reconciler.kinds.cluster.plan_steps import steps_of
@@ -33,7 +33,7 @@ class ClusterKind:
         """schema.json, with the providers that are there as the values of `provider`, and each attachment's part."""
         schema: dict[str, Any] = json.loads(Path(__file__).with_name("schema.json").read_text("utf-8"))
         schema["properties"]["provider"]["enum"] = list(providers())
-        schema["properties"] |= {field: schema_of(field) for field in attachments()}
+        schema["properties"] |= {field: schema_of(field) for field in fields()}
         return schema
 
     def references(self, resource: Resource) -> Sequence[ResourceRef]:

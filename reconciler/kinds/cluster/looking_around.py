@@ -13,7 +13,7 @@ from typing import Any
 from reconciler.errors import ReconcilerError, SpecError, UnreachableError
 from reconciler.kind import Context
 from reconciler.kinds.cluster import made
-from reconciler.kinds.cluster.attachments import Attachment, Held, attachments
+from reconciler.kinds.cluster.attachments import Attachment, Held, attachments, fields
 from reconciler.kinds.cluster.providers import Found
 from reconciler.kinds.cluster.spec import ClusterSpec
 from reconciler.model.digest import to_plain
@@ -50,6 +50,8 @@ def look_around(
     """
     around = Around()
     noted = noted_around(resource, context)
+    if not noted and not any(field in resource.spec for field in fields()):
+        return around
     for name, attachment in attachments().items():
         wanted, own = _wanted(attachment, resource, context), noted.get(name)
         if (wanted is None and own is None) or _is_left_to_others(name, resource):

@@ -58,9 +58,10 @@ class Attachment(Protocol):
     remove: Step
 
     def wanted(self, resource: Resource) -> Any:
-        """The desired value in the shape that `look` reports, None when the spec does not ask for one. Pure.
+        """The desired value in the shape that `look` reports, None when the spec does not ask for one after all. Pure.
 
-        Plain data, a `Secret` may stand in it. The spec may be in its stored form. Raises SpecError.
+        Called only for a spec that names the field. Plain data, a `Secret` may stand in it. The spec may be in its
+        stored form. Raises SpecError.
         """
         ...
 
@@ -70,6 +71,12 @@ class Attachment(Protocol):
         Called only when the spec asks for it or something was made. Raises ReconcilerError when it cannot look.
         """
         ...
+
+
+@cache
+def fields() -> tuple[str, ...]:
+    """The field of every attachment, without importing one: most clusters have none, and they bring a lot with them."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.json")))
 
 
 @cache
@@ -91,4 +98,6 @@ def schema_of(field: str) -> dict[str, Any]:
 
 def wanted_attachments(resource: Resource) -> dict[str, Any]:
     """By field, what is wanted; None where nothing is, so that whatever is there has to go. Pure. Raises SpecError."""
-    return {field: one.wanted(resource) for field, one in attachments().items()}
+    if not any(field in resource.spec for field in fields()):
+        return dict.fromkeys(fields())
+    return {field: one.wanted(resource) if field in resource.spec else None for field, one in attachments().items()}

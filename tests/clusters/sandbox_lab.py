@@ -21,7 +21,7 @@ from prepared import put_schemas
 
 from reconciler.errors import UnreachableError
 from reconciler.sandbox.asking import ask
-from tests.daemon.lab import DEADLINE, Command, Lab, document, until
+from tests.daemon.lab import DEADLINE, Command, Lab, document, processes_of, until
 
 CREATION = (
     "preflight",
@@ -161,11 +161,21 @@ class SandboxLab(Lab):
         )
 
     def close(self) -> None:
-        """End everything; the sandbox without ceremony, because nobody reads this home again."""
+        """End everything; the sandbox without ceremony, because nobody reads this home again.
+
+        A daemon that was killed may have started one that comes up only now.
+        """
+        for process in self.started:
+            process.kill()
+        until(self._has_no_sandbox, within=30)
+        super().close()
+
+    def _has_no_sandbox(self) -> bool:
+        """Kill the one that there is. Whether none was left."""
         pid = self.sandbox_pid()
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
             (self.home / "sandbox" / "process.json").unlink(missing_ok=True)
-        super().close()
+        return not any("reconciler.sandbox" in told for told in processes_of(self.root).values())

@@ -111,9 +111,10 @@ class Forked:
     def is_stopped(self) -> bool:
         """Whether every thread of it has stopped, by a SIGSTOP."""
         states = []
-        for task in Path(f"/proc/{self.pid}/task").glob("*/stat"):
-            with suppress(OSError):  # that thread has just ended
-                states.append(task.read_text().rpartition(")")[2].split()[0])
+        with suppress(FileNotFoundError):  # it has just ended
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                with suppress(OSError):  # that thread has
+                    states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
         return bool(states) and all(state in "Tt" for state in states)
 
     def close(self) -> None:

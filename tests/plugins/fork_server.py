@@ -71,6 +71,7 @@ def serve(path: str) -> None:
         while True:
             for key, _ in selector.select():
                 if key.fileobj == 0:
+                    kill_all(selector)
                     return
                 if key.fileobj is listener:
                     connection, _ = listener.accept()
@@ -87,6 +88,14 @@ def serve(path: str) -> None:
                     with suppress(KeyError, ValueError):
                         selector.unregister(key.data[1])
                     end(*key.data)
+
+
+def kill_all(selector: selectors.BaseSelector) -> None:
+    """What was asked for does not outlive who asked."""
+    for key in selector.get_map().values():
+        if key.data is not None and key.data[1] is not None:
+            with suppress(ProcessLookupError):
+                os.kill(key.data[0], signal.SIGKILL)
 
 
 def begin(connection: socket.socket) -> int:

@@ -20,6 +20,25 @@ from pair_ground import Ground, until
 from reconciler.lab import labs
 from reconciler.lab.network import link_of
 
+_STATE = "/var/lib/reconciler-node"
+_SMALL_DISK = f"""set -e
+mkdir -p -m 700 {_STATE} /root/small
+mount -t tmpfs -o size=48m,mode=0700 tmpfs /root/small
+cp -a {_STATE}/. /root/small/
+mount --bind /root/small {_STATE}
+umount /root/small
+! cat /dev/zero > {_STATE}/ballast
+"""
+_OLD_DISK = f"""set -e
+cp -a {_STATE}/. /root/small/
+umount {_STATE}
+cp -a /root/small/. {_STATE}/
+rm -rf /root/small
+"""
+_SSHD_IS_DEAD = """systemctl stop ssh; pkill -9 -x sshd
+while test -e /opt/service/no-sshd; do sleep 0.1; done
+systemctl start ssh"""
+_RUNNING = "systemctl list-units --plain --no-legend --state=running 'reconciler-*.service'"
 _CLOCK = """#!/bin/sh
 case "$*" in *-d*|*--date*) exec /usr/bin/date "$@" ;; esac
 exec /usr/bin/date -d "@$(( $(/usr/bin/date +%s) + {seconds} ))" "$@"
@@ -81,10 +100,63 @@ def remove_sudo(ground: Ground, role: str) -> None:
     ground.said(role, "rm -f /etc/sudoers.d/operator")
 
 
-def fill_disk(ground: Ground, role: str, size: str = "64k") -> None:
-    """Let the disk on which our own things lie have almost no room."""
-    folder = "/var/lib/reconciler-node"
-    ground.said(role, f"mkdir -p {folder} && mount -t tmpfs -o size={size},mode=0700 tmpfs {folder}")
+@contextmanager
+def slow_link(ground: Ground, role: str) -> Iterator[None]:
+    """A node to which 32 kB go in a second."""
+    link = link_of(ground.lab, role)
+    shape = ["tc", "qdisc", "add", "dev", link, "root", "tbf", "rate", "256kbit", "burst", "16kb", "latency", "2s"]
+    subprocess.run(shape, check=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["tc", "qdisc", "del", "dev", link, "root"], check=True, timeout=30)
+
+
+@contextmanager
+def no_sshd(ground: Ground, role: str) -> Iterator[None]:
+    """A node whose sshd is killed with all its connections, and is not started again before long."""
+    mark = ground.service(role) / "no-sshd"
+    mark.touch()
+    ground.run(role, f"systemd-run --quiet sh -c '{_SSHD_IS_DEAD}'")
+    until(lambda: not labs.answers(ground.lab.node(role), 0.5), f"sshd of the {role} is dead")
+    try:
+        yield
+    finally:
+        mark.unlink()
+        ground.await_both()
+
+
+@contextmanager
+def full_disk(ground: Ground, role: str) -> Iterator[None]:
+    """A node on which nothing of ours can be written any more: what is there lies on a small disk that is full."""
+    ground.said(role, _SMALL_DISK)
+    try:
+        yield
+    finally:
+        ground.await_both()
+        ground.run(role, f"rm {_STATE}/ballast")
+        until(lambda: not ground.run(role, _RUNNING).stdout, f"nothing of ours runs on the {role}")
+        ground.said(role, _OLD_DISK)
+
+
+@contextmanager
+def no_sudo(ground: Ground, role: str) -> Iterator[None]:
+    """A node whose operator may become nobody."""
+    ground.said(role, "mv /etc/sudoers.d/operator /root/")
+    try:
+        yield
+    finally:
+        ground.said(role, "mv /root/operator /etc/sudoers.d/")
+
+
+@contextmanager
+def wrong_clock(ground: Ground, role: str, seconds: int) -> Iterator[None]:
+    """A node whose `date` is wrong by so much."""
+    set_clock(ground, role, seconds)
+    try:
+        yield
+    finally:
+        (ground.service(role).parent / "bin/date").unlink()
 
 
 class Proxy:

@@ -6,14 +6,15 @@ A moment that does not come any more, because an attempt before went past it, ma
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 from pair import Pair
-from pair_faults import cut_off, fault, heal, reboot
-from pair_ground import until
+from pair_faults import cut_off, fault, full_disk, heal, no_sshd, no_sudo, reboot, slow_link, wrong_clock
+from pair_ground import Ground, until
 from pair_serving import ServingClient
 from place import kill, wait_until_stopped
 
@@ -32,7 +33,21 @@ CALLS: tuple[tuple[Role, str], ...] = (
     ("backup", "switchover"),
     ("master", "switchback"),
 )
-Sort = Literal["killed", "killed inside", "fails", "cut off", "rebooted"]
+Sort = Literal[
+    *("killed", "killed inside", "fails", "rebooted"),
+    *("cut off", "slow link", "no sshd", "full disk", "no sudo", "wrong clock"),
+]
+AILMENTS: Mapping[Sort, Callable[[Ground, Role], AbstractContextManager[None]]] = {
+    "cut off": cut_off,
+    "slow link": slow_link,
+    "no sshd": no_sshd,
+    "full disk": full_disk,
+    "no sudo": no_sudo,
+    "wrong clock": lambda ground, role: wrong_clock(ground, role, 9000),
+}
+"""What a node may suffer from, from the beginning of a step to the end of that attempt. The clock is wrong by more
+than a lock lasts.
+"""
 _PATIENCE = 180.0
 
 
@@ -56,10 +71,18 @@ HAPPENINGS: Mapping[Sort, st.SearchStrategy[Happening]] = {
         lambda one, late: Happening("killed inside", one[1], one[0], late), _calls, st.booleans()
     ),
     "fails": st.builds(lambda one, late: Happening("fails", one[1], one[0], late), _calls, st.booleans()),
-    "cut off": st.builds(lambda at, role: Happening("cut off", at, role), st.sampled_from(STEPS), _roles),
+    **{
+        sort: st.builds(lambda at, role, sort=sort: Happening(sort, at, role), st.sampled_from(STEPS), _roles)
+        for sort in AILMENTS
+    },
     "rebooted": st.builds(lambda at, role: Happening("rebooted", at, role), st.sampled_from(STEPS), _roles),
 }
 SCHEDULES: st.SearchStrategy[list[Happening]] = st.lists(st.one_of(*HAPPENINGS.values()), min_size=1, max_size=3)
+
+
+def by_operator(pair: Pair) -> dict[str, Any]:
+    """Both nodes for a document whose user is not root and becomes it by sudo."""
+    return {role: {**pair.spec[role], "user": "operator", "become": "sudo"} for role in ROLES}
 
 
 def carry_out(pair: Pair, schedule: Sequence[Happening], client: ServingClient) -> None:
@@ -73,7 +96,7 @@ def carry_out(pair: Pair, schedule: Sequence[Happening], client: ServingClient) 
             fault(pair.ground, one.role, one.at, times=1, late=one.late)
             pair.apply(None)
         else:
-            _taken_away(pair, one, client)
+            taken_away(pair, one, client)
         if one.sort in ("killed inside", "fails"):
             heal(pair.ground, one.role, one.at)
         pair.ground.await_both()
@@ -98,20 +121,21 @@ def _held(pair: Pair, one: Happening) -> list[float]:
     return [call.at for call in pair.ground.calls(one.role) if call.name == one.at and call.held]
 
 
-def _taken_away(pair: Pair, one: Happening, client: ServingClient) -> None:
-    """A node is cut off, or boots, as a step begins."""
+def taken_away(pair: Pair, one: Happening, client: ServingClient) -> bool:
+    """A node suffers, or boots, as a step begins; whether there was such a step."""
     process = pair.start(moment=f"stops:{one.at}")
     try:
         if not wait_until_stopped(process, _PATIENCE):
-            return
+            return False
         if one.sort == "rebooted":
             with client.excused():
                 reboot(pair.ground, one.role)
             process.send_signal(signal.SIGCONT)
             process.wait(_PATIENCE)
         else:
-            with cut_off(pair.ground, one.role):
+            with AILMENTS[one.sort](pair.ground, one.role):
                 process.send_signal(signal.SIGCONT)
                 process.wait(_PATIENCE)
+        return True
     finally:
         process.close()

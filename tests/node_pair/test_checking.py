@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pair_faults import remove_sudo, set_clock
+from pair_faults import no_sudo, set_clock
 from pair_ground import Ground
 
 from reconciler.errors import TerminalError
@@ -121,8 +121,7 @@ def test_who_is_not_root_and_who_may_not_become_it(ground: Ground) -> None:
     with Ssh(place) as ssh:
         plain, by_sudo = Node(NodeSpec("master", place), ssh), Node(NodeSpec("master", place, "sudo"), ssh)
         assert [facts_of(node, spec_of()).is_root for node in (plain, by_sudo)] == [False, True]
-        remove_sudo(ground, "master")
-        with pytest.raises(TerminalError, match="sudo without a password is refused") as caught:
+        with no_sudo(ground, "master"), pytest.raises(TerminalError, match="without a password is refused") as caught:
             facts_of(by_sudo, spec_of())
     assert caught.value.reason == "NoSudo"
 

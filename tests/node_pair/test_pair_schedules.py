@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from pair import Pair
 from pair_ground import Ground
 from pair_invariants import invariants
-from pair_schedules import SCHEDULES, Happening, carry_out
+from pair_schedules import SCHEDULES, Happening, by_operator, carry_out
 from pair_serving import ServingClient
 from place import Place
 
@@ -37,7 +37,7 @@ def holds(ground: Ground, fresh_database: Path, schedule: list[Happening]) -> No
         place = Place(Path(folder), fresh_database)
         try:
             pair = Pair(place, ground)
-            pair.want_new(reconnect="1s")
+            pair.want_new(reconnect="1s", **by_operator(pair))
             with ServingClient(ground) as client:
                 carry_out(pair, schedule, client)
                 pair.converge()
@@ -47,7 +47,7 @@ def holds(ground: Ground, fresh_database: Path, schedule: list[Happening]) -> No
 
 
 @seed(SEED)
-@settings(_SETTINGS, max_examples=4)
+@settings(_SETTINGS, max_examples=10)
 @given(schedule=SCHEDULES)
 def test_a_few_random_schedules(ground: Ground, fresh_database: Path, schedule: list[Happening]) -> None:
     holds(ground, fresh_database, schedule)

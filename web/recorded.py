@@ -62,8 +62,8 @@ def _find() -> _Known:
     writer = cast("Writer | None", current_app.extensions.get(WRITER))
     if writer is not None:
         return _Known(writer.runtime.kinds, writer.runtime.tables)
-    from reconciler.engine.wiring import tables_of  # noqa: PLC0415 - only a page apart from a daemon has to look
+    from reconciler.engine.wiring import KindTables  # noqa: PLC0415 - only a page apart from a daemon has to look
     from reconciler.kinds import discover  # noqa: PLC0415 - likewise
 
     kinds = discover()
-    return _Known(kinds, tables_of(kinds))
+    return _Known(kinds, KindTables(kinds))

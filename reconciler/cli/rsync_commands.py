@@ -154,13 +154,13 @@ def history(session: Session, /, pair: str, limit: int, output: str) -> int:
     Example:
       reconciler rsync history shop
     """
-    from reconciler.engine.wiring import tables_of  # noqa: PLC0415 - sqlalchemy and the kinds, only when called
+    from reconciler.engine.wiring import KindTables  # noqa: PLC0415 - sqlalchemy and the kinds, only when called
     from reconciler.kinds import discover  # noqa: PLC0415
     from reconciler.kinds.node_pair import showing  # noqa: PLC0415
     from reconciler.store.kind_records import KindRecords  # noqa: PLC0415
 
     with session.database() as database:
-        tables = tables_of(discover(session.settings.plugins)).get(KIND, {})
+        tables = KindTables(discover(session.settings.plugins)).get(KIND, {})
         found = showing.history(KindRecords(database, tables, None), pair, limit)
     if not found:
         raise UsageError("NoHistory", f"nothing was ever synchronized for {KIND}/{pair}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] 
         owner=Owner.this_process(command),
         key=digest_key(home),
         home=home,
-        tables=tables_of(kinds),
+        tables=KindTables(kinds),
         variables=variables or {},
     )
 
@@ -81,11 +81,19 @@ def _prefix(specs: Path) -> str:
     return f"file:{absolute}/" if absolute.is_dir() or not absolute.exists() else f"file:{absolute}"
 
 
-def tables_of(kinds: Kinds) -> dict[str, dict[str, Table]]:
-    """The tables of every kind that declares some, by kind and table name."""
-    found: dict[str, dict[str, Table]] = {}
-    for name, package in kinds.packages.items():
-        if package.has_tables:
-            module = importlib.import_module(f"{package.module}.tables")
-            found[name] = dict(module.metadata.tables)
-    return found
+class KindTables(Mapping[str, "Mapping[str, Table]"]):
+    """The tables of every kind that declares some, by kind and table name. A kind's are loaded when first asked for."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        packages = kinds.packages.items()
+        self._modules = {name: f"{package.module}.tables" for name, package in packages if package.has_tables}
+
+    def __getitem__(self, name: str) -> Mapping[str, Table]:
+        tables: Mapping[str, Table] = importlib.import_module(self._modules[name]).metadata.tables
+        return tables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)

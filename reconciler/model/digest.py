@@ -22,7 +22,10 @@ def to_plain(
     if value.__class__ in _SCALARS:  # most values by far
         return value
     if value.__class__ is dict:  # most of the others
-        return {key: to_plain(member, secret, file) for key, member in value.items()}
+        return {
+            key: member if member.__class__ in _SCALARS else to_plain(member, secret, file)
+            for key, member in value.items()
+        }
     if isinstance(value, Secret):
         return secret(value)
     if isinstance(value, SpecFile):

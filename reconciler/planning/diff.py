@@ -7,7 +7,7 @@ was last applied (three-way, as kubectl does). Called by `planner`, and by the e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, TypeGuard
 
@@ -32,7 +32,8 @@ def diff(desired: State, observed: State, applied: State = None, ignore: Sequenc
     desired, observed, applied: plain JSON data in the kind's normal form, None for absent or never applied.
     ignore: paths such as `spec.replicas` or `spec.ports.*`; what lies below an ignored path is ignored too.
     """
-    found = _compare(_ROOT, desired, observed, _MISSING if applied is None else applied)
+    found: list[FieldDiff] = []
+    _compare(found, _ROOT, desired, observed, _MISSING if applied is None else applied)
     return tuple(entry for entry in found if not is_ignored(entry.path, ignore))
 
 
@@ -89,36 +90,43 @@ def _compared(path: str, desired: Any, observed: Any, applied: Any, ignore: Sequ
     }
 
 
-def _compare(place: Place, desired: Any, observed: Any, applied: Any) -> Iterator[FieldDiff]:
+def _compare(found: list[FieldDiff], place: Place, desired: Any, observed: Any, applied: Any) -> None:
+    """Append every difference; a list, because each level of nested iterators would hand on every difference."""
     if _is_plain_mapping(desired) and _is_plain_mapping(observed):
-        yield from _compare_mappings(place, desired, observed, applied if _is_mapping(applied) else {})
+        _compare_mappings(found, place, desired, observed, applied if _is_mapping(applied) else {})
     elif _is_list(desired) and _is_list(observed):
-        yield from _compare_lists(place, desired, observed, applied if _is_list(applied) else ())
+        _compare_lists(found, place, desired, observed, applied if _is_list(applied) else ())
     elif not _same(desired, observed):
-        yield _entry(_path(place), None if observed is _MISSING else observed, desired)
+        found.append(_entry(_path(place), None if observed is _MISSING else observed, desired))
 
 
 def _compare_mappings(
-    place: Place, desired: Mapping[str, Any], observed: Mapping[str, Any], applied: Mapping[str, Any]
-) -> Iterator[FieldDiff]:
+    found: list[FieldDiff],
+    place: Place,
+    desired: Mapping[str, Any],
+    observed: Mapping[str, Any],
+    applied: Mapping[str, Any],
+) -> None:
     for name, wanted in desired.items():
         there = observed.get(name, _MISSING)
         if wanted.__class__ in _SCALARS and wanted.__class__ is there.__class__ and wanted == there:
             continue  # most fields of most resources
-        yield from _compare((place, name), wanted, there, applied.get(name, _MISSING))
+        _compare(found, (place, name), wanted, there, applied.get(name, _MISSING))
+    if applied.keys() <= desired.keys():
+        return
     for name in applied:
         if name not in desired and observed.get(name) is not None:
-            yield _entry(_path((place, name)), observed[name], None)
+            found.append(_entry(_path((place, name)), observed[name], None))
 
 
 def _compare_lists(
-    place: Place, desired: Sequence[Any], observed: Sequence[Any], applied: Sequence[Any]
-) -> Iterator[FieldDiff]:
+    found: list[FieldDiff], place: Place, desired: Sequence[Any], observed: Sequence[Any], applied: Sequence[Any]
+) -> None:
     for index, wanted in enumerate(desired):
         there = observed[index] if index < len(observed) else _MISSING
-        yield from _compare((place, index), wanted, there, applied[index] if index < len(applied) else _MISSING)
+        _compare(found, (place, index), wanted, there, applied[index] if index < len(applied) else _MISSING)
     for index in range(len(desired), len(observed)):
-        yield _entry(_path((place, index)), observed[index], None)
+        found.append(_entry(_path((place, index)), observed[index], None))
 
 
 def _path(place: Place) -> str:
@@ -145,7 +153,7 @@ def _entry(path: str, before: Any, after: Any) -> FieldDiff:
 
 
 def _add(found: list[FieldDiff], path: str, value: Any) -> None:
-    """Append every leaf below a path; a list, because each level of nested iterators would hand on every leaf."""
+    """Append every leaf below a path."""
     if _is_plain_mapping(value) and value:
         for name, member in value.items():
             _add(found, join(path, name), member)

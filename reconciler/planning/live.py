@@ -56,10 +56,12 @@ def _mapping(live: Mapping[str, Any], wanted: Any, owned: Fields, *, quantities:
     kept: dict[str, Any] = {}
     for name, member in live.items():
         mine = owned.get(f"f:{name}")
-        if name in wishes or mine is not None:
+        wish = wishes.get(name, _MISSING)
+        if wish is member or (wish == member and member.__class__ is str):  # most members by far
+            kept[name] = member
+        elif wish is not _MISSING or mine is not None:
             below = quantities or name in _QUANTITY_PARENTS
-            is_leaf = member.__class__ is str and not below  # most members by far
-            kept[name] = member if is_leaf else _value(member, wishes.get(name, _MISSING), mine or {}, quantities=below)
+            kept[name] = _value(member, wish, mine or {}, quantities=below)
     for name, wish in wishes.items():
         if name not in live and not wish:
             kept[name] = wish

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import yaml
+
 ENVIRONMENTS = ("development", "staging", "production")
 PER_PROJECT = 3 + len(ENVIRONMENTS)
 PREFIX = "bench"
@@ -19,9 +21,14 @@ def projects(count: int, prefix: str = PREFIX) -> list[Object]:
     return [one for number in range(count) for one in _project(f"{prefix}-{number:04}")]
 
 
-def as_yaml(objects: list[Object]) -> str:
-    """One document an object; JSON is YAML, and one line of it is read fastest by everybody."""
+def as_json(objects: list[Object]) -> str:
+    """One document an object, as programs write it; JSON is YAML, and is read fastest by everybody."""
     return "".join(f"---\n{json.dumps(one)}\n" for one in objects)
+
+
+def as_yaml(objects: list[Object]) -> str:
+    """One document an object, as people write it."""
+    return str(yaml.dump_all(objects, Dumper=yaml.CSafeDumper, explicit_start=True, sort_keys=False))
 
 
 def _project(name: str) -> Iterator[Object]:

@@ -6,7 +6,7 @@ are wrapped, so that they are neither stored nor shown; see `secret_values`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from reconciler.transports.yaml_text import load_yaml_documents
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
+_TEXT = frozenset({str})
 _SERVER_METADATA = frozenset(
     {"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
@@ -176,23 +177,31 @@ class _Cleaner:
 
     def clean(self, value: Any, depth: int) -> Any:
         """The copy. Raises SpecError for what JSON cannot carry and for what is too large or too deep."""
-        self._left -= 1
-        if self._left < 0 or depth > MAX_DEPTH:
-            limit = f"{MAX_NODES:,} values or {MAX_DEPTH} levels"
-            raise SpecError("InvalidManifest", f"{self._where} has more than {limit}")
-        if value.__class__ is str:  # most values by far
-            return value
         if value.__class__ is dict or isinstance(value, Mapping):
             self._check_names(value)
-            return {name: self.clean(member, depth + 1) for name, member in value.items() if member is not None}
+            self._count(value, depth)
+            return {
+                name: member if member.__class__ is str else self.clean(member, depth + 1)  # most are, by far
+                for name, member in value.items()
+                if member is not None
+            }
         if isinstance(value, list | tuple):
+            self._count(value, depth)
             return [self.clean(member, depth + 1) for member in value]
         if isinstance(value, str | int | Secret) or (isinstance(value, float) and value - value == 0):
             return value
         # not the value itself: `!!binary` is how some write a Secret's
         raise SpecError("InvalidManifest", f"{self._where} holds a {type(value).__name__} that JSON cannot carry")
 
+    def _count(self, members: Sized, depth: int) -> None:
+        self._left -= len(members)
+        if self._left < 0 or depth >= MAX_DEPTH:
+            limit = f"{MAX_NODES:,} values or {MAX_DEPTH} levels"
+            raise SpecError("InvalidManifest", f"{self._where} has more than {limit}")
+
     def _check_names(self, names: Iterable[Any]) -> None:
+        if set(map(type, names)) <= _TEXT:
+            return
         for name in names:
             if not isinstance(name, str):
                 raise SpecError(

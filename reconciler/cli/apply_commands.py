@@ -16,7 +16,8 @@ from reconciler.model.plan import Change, Plan
 from reconciler.model.result import Result, Verdict
 
 if TYPE_CHECKING:
-    from reconciler.engine.reconcile import Looked, Reconciler
+    from reconciler.engine.dry_run import Looked
+    from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.runtime import Runtime
     from reconciler.engine.workspace import Workspace
 

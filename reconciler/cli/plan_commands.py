@@ -19,7 +19,7 @@ from reconciler.model.plan import Action, Plan
 from reconciler.model.resource import ResourceRef
 
 if TYPE_CHECKING:
-    from reconciler.engine.reconcile import Looked, Reconciler
+    from reconciler.engine.dry_run import DryRun, Looked
     from reconciler.engine.workspace import Workspace
     from reconciler.transports.git_place import GitPlace
 
@@ -43,12 +43,12 @@ def planning_options(function: Any) -> Any:
     return source_options(variables_option(selection_options(function)))
 
 
-def look(reconciler: Reconciler, workspace: Workspace, ask: Ask) -> Looked:
+def look(engine: DryRun, workspace: Workspace, ask: Ask) -> Looked:
     """Plan what was asked for."""
-    from reconciler.engine.reconcile import PlanRules  # noqa: PLC0415 - the engine is loaded by then
+    from reconciler.engine.dry_run import PlanRules  # noqa: PLC0415 - the engine is loaded by then
 
     scope: list[ResourceRef] = select(workspace, ask.limit, ask.labels)
-    return reconciler.plan(workspace, scope, PlanRules(ask.prune, ask.max_deletes))
+    return engine.plan(workspace, scope, PlanRules(ask.prune, ask.max_deletes))
 
 
 def show_problems(workspace: Workspace) -> int:
@@ -92,10 +92,10 @@ def plan(
     if specs is not None and specs.endswith(".json"):
         return _show_file(Path(specs), output)
     where = session.source(specs, asked)
-    with session.engine("plan", variables) as (runtime, reconciler):
+    with session.dry_run("plan", variables) as (runtime, engine):
         workspace = session.workspace(runtime, where, asked)
         problems = show_problems(workspace)
-        found = look(reconciler, workspace, Ask(**_ask(asked))).plan
+        found = look(engine, workspace, Ask(**_ask(asked))).plan
     source = source_name(where)
     _print(found, output, source, workspace)
     if out is not None:
@@ -121,10 +121,10 @@ def diff(session: Session, /, specs: str | None, variables: dict[str, Any], **as
     from reconciler.cli.render import change_lines, plain  # noqa: PLC0415 - --help renders nothing
 
     try:
-        with session.engine("diff", variables) as (runtime, reconciler):
+        with session.dry_run("diff", variables) as (runtime, engine):
             workspace = session.workspace(runtime, session.source(specs, asked), asked)
             problems = show_problems(workspace)
-            found = look(reconciler, workspace, Ask(**_ask(asked))).plan
+            found = look(engine, workspace, Ask(**_ask(asked))).plan
     except Exception as error:  # noqa: BLE001 - whatever it is, 1 would say that there are differences
         return max(report(error), 2)
     differing = [change for change in found.changes if change.diffs or change.action is not Action.NOOP]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from reconciler.engine.dry_run import DryRun
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.runtime import Runtime
     from reconciler.engine.workspace import Workspace
@@ -69,19 +70,20 @@ class Session:
             database.close()
 
     @contextmanager
+    def dry_run(self, command: str, variables: dict[str, Any] | None = None) -> Iterator[tuple[Runtime, DryRun]]:
+        """The half of the engine that looks and decides, closed at the end."""
+        from reconciler.engine.dry_run import DryRun  # noqa: PLC0415 - the engine, only for who plans or applies
+
+        with self._runtime(command, variables) as runtime, closing(DryRun(runtime)) as engine:
+            yield runtime, engine
+
+    @contextmanager
     def engine(self, command: str, variables: dict[str, Any] | None = None) -> Iterator[tuple[Runtime, Reconciler]]:
         """The whole engine, closed at the end."""
         from reconciler.engine.reconcile import Reconciler  # noqa: PLC0415 - the engine, only for who plans or applies
-        from reconciler.engine.wiring import open_runtime  # noqa: PLC0415
 
-        self.log_to_stderr()
-        runtime = open_runtime(self.settings, command, variables)
-        reconciler = Reconciler(runtime, lease_wait=LEASE_WAIT)
-        try:
+        with self._runtime(command, variables) as runtime, closing(Reconciler(runtime, LEASE_WAIT)) as reconciler:
             yield runtime, reconciler
-        finally:
-            reconciler.close()
-            runtime.database.close()
 
     def workspace(
         self, runtime: Runtime, specs: Path | GitPlace | None, asked: Mapping[str, Any] | None = None
@@ -98,6 +100,17 @@ class Session:
             fetch_source(workspace.source, self.settings, asked or {})
         workspace.load()
         return workspace
+
+    @contextmanager
+    def _runtime(self, command: str, variables: dict[str, Any] | None) -> Iterator[Runtime]:
+        from reconciler.engine.wiring import open_runtime  # noqa: PLC0415 - the engine, only for who plans or applies
+
+        self.log_to_stderr()
+        runtime = open_runtime(self.settings, command, variables)
+        try:
+            yield runtime
+        finally:
+            runtime.database.close()
 
     def log_to_stderr(self) -> None:
         """Warnings and worse to stderr; more with -v."""

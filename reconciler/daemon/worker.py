@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from reconciler.daemon.backoff import Pace, draw_jitter
 from reconciler.daemon.logs import tell
 from reconciler.daemon.metrics import Metrics
+from reconciler.engine.dry_run import Looked, PlanRules
 from reconciler.engine.listener import Listener
 from reconciler.engine.observer import Target
 from reconciler.engine.pool import DaemonPool
 from reconciler.engine.queue import WorkQueue
-from reconciler.engine.reconcile import Looked, PlanRules, Reconciler
+from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.schedule import prerequisites
 from reconciler.engine.steps import Run
 from reconciler.engine.workspace import Workspace

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from reconciler.engine.reconcile import PlanRules, Reconciler
+from reconciler.engine.dry_run import PlanRules
+from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.wiring import open_runtime, open_workspace
 from reconciler.loading.git_source import GitSource
 from reconciler.loading.settings import load_settings

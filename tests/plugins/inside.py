@@ -8,8 +8,9 @@ from typing import Any
 
 from place import Place
 
+from reconciler.engine.dry_run import Looked, PlanRules
 from reconciler.engine.listener import Listener
-from reconciler.engine.reconcile import Looked, PlanRules, Reconciler
+from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.wiring import open_runtime, open_workspace
 from reconciler.loading.settings import load_settings
 from reconciler.model.resource import ResourceRef

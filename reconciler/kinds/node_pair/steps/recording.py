@@ -77,11 +77,20 @@ def _finish(work: Work) -> None:
 
 
 def _note_resume(work: Work) -> None:
-    """The resume is recorded after the synchronization; if that came to nothing, here."""
+    """The resume is recorded after the synchronization; if that came to nothing, here.
+
+    The upgrade ends all the same where a node does not let us see how its rsync is.
+    """
     resumed = work.earlier("resume_rsync")
     known = (work.rows.status()["nodes"]["master"]["rsync"] or {}) if resumed.get("resumed") else {}
-    if known.get("paused"):
+    if not known.get("paused"):
+        return
+    try:
         note_resumed(work, resumed["at"])
+    except STOPS_US:
+        raise
+    except ReconcilerError as error:
+        work.tell(f"rsync was resumed; how it is now cannot be seen: {error}")
 
 
 def _tidy(work: Work) -> None:

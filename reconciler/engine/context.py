@@ -16,7 +16,6 @@ from reconciler.model.secret import Secret
 from reconciler.store import events, journal
 from reconciler.store.kind_records import KindRecords
 from reconciler.store.leases import Lease
-from reconciler.transports.process import ProcessRunner
 
 if TYPE_CHECKING:
     from reconciler.engine.runtime import Runtime
@@ -25,9 +24,16 @@ if TYPE_CHECKING:
     from reconciler.transports.http import Http
     from reconciler.transports.http_access import HttpAccess
     from reconciler.transports.kube import KubeTransport
+    from reconciler.transports.process import ProcessRunner
     from reconciler.transports.ssh import Ssh, SshPlace
 
 PROGRESS_INTERVAL = 0.2
+
+
+def _runner(**hooks: Any) -> ProcessRunner:
+    from reconciler.transports.process import ProcessRunner  # noqa: PLC0415 - most looks run no program
+
+    return ProcessRunner(**hooks)
 
 
 @dataclass(slots=True)
@@ -54,7 +60,7 @@ class ObserveContext:
     @property
     def process(self) -> ProcessRunner:
         """External commands that look at something."""
-        return ProcessRunner(cancelled=self._cancelled)
+        return _runner(cancelled=self._cancelled)
 
     @property
     def records(self) -> KindRecords:
@@ -133,7 +139,7 @@ class ObserveContext:
 
     def _quiet_process(self) -> ProcessRunner:
         """For commands whose output is an answer and no log."""
-        return ProcessRunner(cancelled=self._cancelled)
+        return _runner(cancelled=self._cancelled)
 
     def _lease(self) -> Lease | None:
         return None
@@ -174,7 +180,7 @@ class StepContext(LeasedContext):
     @property
     def process(self) -> ProcessRunner:
         """External commands, journalled before they start and killed when the lease is lost."""
-        return ProcessRunner(cancelled=self._cancelled, on_start=self._note_process, on_output=self.log)
+        return _runner(cancelled=self._cancelled, on_start=self._note_process, on_output=self.log)
 
     def progress(self, percent: float, message: str = "") -> None:
         """Written at most five times a second; never falls."""
@@ -221,7 +227,7 @@ class StepContext(LeasedContext):
         return None
 
     def _quiet_process(self) -> ProcessRunner:
-        return ProcessRunner(cancelled=self._cancelled, on_start=self._note_process)
+        return _runner(cancelled=self._cancelled, on_start=self._note_process)
 
     def _lease(self) -> Lease | None:
         return self.lease

@@ -74,3 +74,14 @@ def test_commands_on_the_store_import_neither_daemon_nor_clients(place: Place, c
     found = imported(place, command, *arguments)
     assert "sqlalchemy" in found
     assert found & set(STORED) == set()
+
+
+@pytest.mark.parametrize("command", ["plan", "diff"])
+def test_a_dry_run_imports_nothing_that_does_anything(place: Place, command: str) -> None:
+    place.write("a.yaml", entry("one"))
+    found = imported(place, command, place.specs, code=1 if command == "diff" else 0)
+    assert "reconciler.engine.dry_run" in found
+    assert {one for one in found if one.startswith("reconciler.kinds.") and one.endswith(".steps")} == set()
+    doing = {"executor", "keeper", "reconcile", "record", "schedule", "steps"}
+    assert found & {f"reconciler.engine.{name}" for name in doing} == set()
+    assert "reconciler.transports.process" not in found

@@ -83,9 +83,7 @@ def test_the_reconciler_is_killed_inside_a_command_on_a_node(
     sample(
         list(suffering()),
         ("cut off", "backup", "start_master"),
-        ("slow link", "master", "stage"),
         ("no sshd", "master", "switch_over"),
-        ("full disk", "backup", "install_backup"),
         ("full disk", "master", "write_configuration"),
         ("no sudo", "master", "synchronize"),
         ("wrong clock", "master", "confirm_paused"),

@@ -325,7 +325,7 @@ def test_all_of_a_write_transaction_happens_in_one_moment_and_the_next_one_later
             time.sleep(0.02)
             assert database.now(connection) == first
             moments.append(first)
-    assert moments[1] - moments[0] >= 0.02
+    assert moments[1] - moments[0] > 0.019  # as near as a float is
     with database.read() as connection:
         assert database.now(connection) >= moments[1]
 

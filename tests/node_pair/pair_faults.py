@@ -95,11 +95,6 @@ def set_clock(ground: Ground, role: str, seconds: int) -> None:
     (folder / "date").chmod(0o755)
 
 
-def remove_sudo(ground: Ground, role: str) -> None:
-    """Let the operator be nobody any more."""
-    ground.said(role, "rm -f /etc/sudoers.d/operator")
-
-
 @contextmanager
 def slow_link(ground: Ground, role: str) -> Iterator[None]:
     """A node to which 32 kB go in a second."""

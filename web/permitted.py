@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from reconciler.engine import desired
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import ReconcilerError
-from reconciler.store import resources, views
+from reconciler.store import views
+from reconciler.store.remembered import load_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def _running(runtime: Runtime, connection: Connection, detail: views.ResourceDet
     kind = runtime.kinds.get(ref.kind)
     if kind is None or "running" not in kind.schema.get("properties", {}) or detail.lifecycle.get("state") == "absent":
         return []
-    record = resources.load_records(connection, [ref]).get(ref)
+    record = load_records(connection, [ref]).get(ref)
     if record is None or record.vanished or not desired.is_stored(record):
         return []
     return [Action("stop", "Stop") if detail.spec.get("running", True) else Action("start", "Start")]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from reconciler.kind import TellsFacts
 from reconciler.store.database import Database
-from reconciler.store.kind_records import KindRecords
+from reconciler.store.kind_rows import Keys, KindRows
 from web.answers import WRITER
 from web.reading import EXTENSION
 
@@ -26,10 +26,10 @@ _KNOWN = "reconciler-kinds"
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The kinds, and the tables of each by name."""
+    """The kinds, and the primary keys of each one's tables."""
 
     kinds: Kinds
-    tables: Mapping[str, Mapping[str, Table]]
+    keys: Mapping[str, Keys]
 
 
 def facts_of(connection: Connection, kind: str) -> Mapping[str, Mapping[str, Any]]:
@@ -38,10 +38,10 @@ def facts_of(connection: Connection, kind: str) -> Mapping[str, Mapping[str, Any
     return teller.facts(records_of(connection, kind)) if teller is not None else {}
 
 
-def records_of(connection: Connection, kind: str) -> KindRecords:
+def records_of(connection: Connection, kind: str) -> KindRows:
     """The tables of a kind, to read, as this connection sees them."""
     database = cast(Database, current_app.extensions[EXTENSION])
-    return KindRecords(database, _known().tables.get(kind, {}), None, connection)
+    return KindRows(database, _known().keys.get(kind, {}), connection)
 
 
 def shown_records(writer: Writer) -> tuple[Table, ...]:
@@ -61,9 +61,9 @@ def _known() -> _Known:
 def _find() -> _Known:
     writer = cast("Writer | None", current_app.extensions.get(WRITER))
     if writer is not None:
-        return _Known(writer.runtime.kinds, writer.runtime.tables)
-    from reconciler.engine.wiring import KindTables  # noqa: PLC0415 - only a page apart from a daemon has to look
+        return _Known(writer.runtime.kinds, writer.runtime.keys)
+    from reconciler.engine.wiring import KindKeys  # noqa: PLC0415 - only a page apart from a daemon has to look
     from reconciler.kinds import discover  # noqa: PLC0415 - likewise
 
     kinds = discover()
-    return _Known(kinds, KindTables(kinds))
+    return _Known(kinds, KindKeys(kinds))

@@ -80,7 +80,7 @@ def _show(compared: Compared) -> None:
 
 def _prune(runtime: Runtime, reconciler: Reconciler, leftovers: Iterable[Branch], *, dry_run: bool) -> None:
     """One after another, each under the lease of its cluster. What cannot be deleted ends the command."""
-    from reconciler.engine.context import LeasedContext  # noqa: PLC0415 - the engine is loaded by then
+    from reconciler.engine.leased_context import LeasedContext  # noqa: PLC0415 - the engine is loaded by then
     from reconciler.kinds.cluster.branches import comparing  # noqa: PLC0415
     from reconciler.store import leases  # noqa: PLC0415 - sqlalchemy, likewise
 

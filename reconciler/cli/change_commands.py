@@ -255,7 +255,7 @@ def _of_plan_file(path: Path) -> Sequence[tuple[ResourceRef, str]]:
 
 
 def _actor() -> str:
-    from reconciler.store.leases import actor_name  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.store.owners import actor_name  # noqa: PLC0415 - only when called
 
     return actor_name()
 

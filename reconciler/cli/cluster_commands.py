@@ -111,7 +111,7 @@ def _switch(session: Session, name: str, *, running: bool, now: bool) -> int:
     from reconciler.cli.apply_commands import Application  # noqa: PLC0415 - the engine, only when called
     from reconciler.cli.plan_commands import Ask, look  # noqa: PLC0415
     from reconciler.engine import desired  # noqa: PLC0415
-    from reconciler.store.leases import actor_name  # noqa: PLC0415 - sqlalchemy, only when called
+    from reconciler.store.owners import actor_name  # noqa: PLC0415 - only when called
 
     ref = ResourceRef("Cluster", name)
     with session.engine("start" if running else "stop") as (runtime, reconciler):

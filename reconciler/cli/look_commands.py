@@ -253,11 +253,11 @@ def _wide_row(one: ResourceView, now: float, recorded: Facts) -> tuple[str, ...]
 def _facts(session: Session, database: Database, connection: Connection) -> Facts:
     """What the kinds' records say of each resource."""
     from reconciler.engine.recorded import facts  # noqa: PLC0415 - the engine, only when called
-    from reconciler.engine.wiring import KindTables  # noqa: PLC0415
+    from reconciler.engine.wiring import KindKeys  # noqa: PLC0415
     from reconciler.kinds import discover  # noqa: PLC0415
 
     kinds = discover(session.settings.plugins)
-    return facts(kinds, KindTables(kinds), database, connection)
+    return facts(kinds, KindKeys(kinds), database, connection)
 
 
 def _document(value: Any, output: str) -> str:

@@ -56,7 +56,7 @@ def routes(session: Session, prune: bool, dry_run: bool) -> int:
 
 def _remove(runtime: Runtime, reconciler: Reconciler, ghost: Listed, *, dry_run: bool) -> None:
     """Under the lease of the cluster that it would be of. What cannot be removed ends the command."""
-    from reconciler.engine.context import LeasedContext  # noqa: PLC0415 - the engine is loaded by then
+    from reconciler.engine.leased_context import LeasedContext  # noqa: PLC0415 - the engine is loaded by then
     from reconciler.kinds.cluster.haproxy import listing  # noqa: PLC0415
     from reconciler.store import leases  # noqa: PLC0415 - sqlalchemy, likewise
 

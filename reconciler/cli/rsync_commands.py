@@ -154,14 +154,14 @@ def history(session: Session, /, pair: str, limit: int, output: str) -> int:
     Example:
       reconciler rsync history shop
     """
-    from reconciler.engine.wiring import KindTables  # noqa: PLC0415 - sqlalchemy and the kinds, only when called
+    from reconciler.engine.wiring import KindKeys  # noqa: PLC0415 - the kinds, only when called
     from reconciler.kinds import discover  # noqa: PLC0415
     from reconciler.kinds.node_pair import showing  # noqa: PLC0415
-    from reconciler.store.kind_records import KindRecords  # noqa: PLC0415
+    from reconciler.store.kind_rows import KindRows  # noqa: PLC0415
 
     with session.database() as database:
-        tables = KindTables(discover(session.settings.plugins)).get(KIND, {})
-        found = showing.history(KindRecords(database, tables, None), pair, limit)
+        keys = KindKeys(discover(session.settings.plugins)).get(KIND, {})
+        found = showing.history(KindRows(database, keys), pair, limit)
     if not found:
         raise UsageError("NoHistory", f"nothing was ever synchronized for {KIND}/{pair}")
     _print(found, output, _history_lines)
@@ -208,9 +208,10 @@ class _Opened:
 
     def __call__(self, lease: Lease | None) -> Operating:
         """The pair under a lease; without one it can only be looked at."""
-        from reconciler.engine.context import LeasedContext, ObserveContext  # noqa: PLC0415 - the engine is loaded
+        from reconciler.engine.context import ObserveContext  # noqa: PLC0415 - the engine is loaded
+        from reconciler.engine.leased_context import LeasedContext  # noqa: PLC0415
         from reconciler.kinds.node_pair.operating import Operating, Operator  # noqa: PLC0415
-        from reconciler.store.leases import actor_name  # noqa: PLC0415
+        from reconciler.store.owners import actor_name  # noqa: PLC0415
 
         runtime, timeout = self._runtime, self._runtime.settings.observe_timeout
         context = LeasedContext(runtime, KIND, lease) if lease is not None else ObserveContext(runtime, KIND, timeout)

@@ -19,7 +19,7 @@ from reconciler.engine.queue import WorkQueue
 from reconciler.engine.runtime import Runtime
 from reconciler.model.resource import RECORD_OWNER, ResourceRef
 from reconciler.store import events, sources, statuses, tables
-from reconciler.store.resources import API_OWNER
+from reconciler.store.remembered import API_OWNER
 
 log = logging.getLogger(__name__)
 TICK = 0.25

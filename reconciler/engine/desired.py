@@ -17,6 +17,7 @@ from reconciler.kind import Wanted
 from reconciler.model.record import Record
 from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
 from reconciler.store import events, leases, resources
+from reconciler.store.remembered import API_OWNER, load_records
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,7 +36,7 @@ def drafted(runtime: Runtime, document: Mapping[str, Any]) -> Draft:
     from reconciler.loading.loader import resource_from_document  # noqa: PLC0415 - the loader, only when called
 
     options = runtime.load_options()
-    return Draft(document, resource_from_document(document, runtime.kinds, options, resources.API_OWNER))
+    return Draft(document, resource_from_document(document, runtime.kinds, options, API_OWNER))
 
 
 def create(runtime: Runtime, connection: Connection, draft: Draft, actor: str) -> int:
@@ -44,7 +45,7 @@ def create(runtime: Runtime, connection: Connection, draft: Draft, actor: str) -
     What was withdrawn before anything of it was made is free again.
     """
     ref = draft.resource.ref
-    record = resources.load_records(connection, [ref]).get(ref)
+    record = load_records(connection, [ref]).get(ref)
     if record is not None and not record.vanished and not _is_free(record):
         raise BlockedError("AlreadyExists", _why_taken(connection, record))
     return _keep(runtime, connection, draft, actor, "CreateRequested")
@@ -106,7 +107,7 @@ def set_running(runtime: Runtime, connection: Connection, ref: ResourceRef, runn
 
 def is_stored(record: Record) -> bool:
     """Whether the store itself says what is wanted of a resource: by a document that it keeps, or by a record."""
-    return record.resource.source.owner in (resources.API_OWNER, RECORD_OWNER)
+    return record.resource.source.owner in (API_OWNER, RECORD_OWNER)
 
 
 def protecting_field(runtime: Runtime, resource: Resource) -> str:
@@ -124,7 +125,7 @@ def protecting_field(runtime: Runtime, resource: Resource) -> str:
 
 
 def _record(connection: Connection, ref: ResourceRef) -> Record:
-    record = resources.load_records(connection, [ref]).get(ref)
+    record = load_records(connection, [ref]).get(ref)
     if record is None:
         raise UsageError("NoSuchResource", f"there is no {ref}")
     return record
@@ -132,7 +133,7 @@ def _record(connection: Connection, ref: ResourceRef) -> Record:
 
 def _is_free(record: Record) -> bool:
     """Withdrawn, and nothing was ever made of it."""
-    is_ours = record.resource.source.owner == resources.API_OWNER
+    is_ours = record.resource.source.owner == API_OWNER
     return is_ours and record.resource.lifecycle.state == "absent" and not record.touched
 
 
@@ -141,7 +142,7 @@ def _why_taken(connection: Connection, record: Record) -> str:
     by = f" by {holder}" if holder else ""
     if record.resource.lifecycle.state == "absent":
         return f"{record.ref} is being deleted{by}"
-    if record.applied is None and record.resource.source.owner == resources.API_OWNER:
+    if record.applied is None and record.resource.source.owner == API_OWNER:
         return f"{record.ref} exists already: it is being created{by}"
     return f"{record.ref} exists already, owned by {record.resource.source.owner}"
 

@@ -19,10 +19,11 @@ from reconciler.model.plan import Plan
 from reconciler.model.record import Record
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.planning.planner import PlanOptions, World, make_plan, needs_of
-from reconciler.store import journal, resources, statuses
+from reconciler.store import remembered
+from reconciler.store.unfinished import waiting_to_go_on
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from reconciler.store.reading import Readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,10 @@ class DryRun:
 
     def plan(self, workspace: Workspace, scope: Collection[ResourceRef], rules: PlanRules) -> Looked:
         """Look at `scope` and decide. Writes nothing."""
-        with self.runtime.database.read() as connection:
+        with self.runtime.database.reading() as connection:
             interrupted = self._interrupted(connection, workspace, scope)
             records = {**self._records(connection, workspace, scope), **interrupted}
-            approvals = statuses.approved(connection)
+            approvals = remembered.approved(connection)
         looked_at = [one for ref in scope if (one := _look_at(workspace, records, ref)) is not None]
         observations = self.observer.observe(looked_at)
         settings = self.runtime.settings
@@ -90,7 +91,7 @@ class DryRun:
         self.runtime.hosts.close()
 
     def _records(
-        self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]
+        self, connection: Readable, workspace: Workspace, scope: Collection[ResourceRef]
     ) -> Mapping[ResourceRef, Record]:
         """What the store remembers: as it was loaded just now, or read again where the workspace lives long."""
         if not self._long_lived:
@@ -99,15 +100,15 @@ class DryRun:
         records = dict(workspace.records)
         for ref in relevant:
             records.pop(ref, None)
-        return records | resources.load_records(connection, relevant, workspace.desired)
+        return records | remembered.load_records(connection, relevant, workspace.desired)
 
     def _interrupted(
-        self, connection: Connection, workspace: Workspace, scope: Collection[ResourceRef]
+        self, connection: Readable, workspace: Workspace, scope: Collection[ResourceRef]
     ) -> dict[ResourceRef, Record]:
         """The records of those of the scope whose change is to be gone on with."""
-        standing = journal.waiting_to_go_on(connection)
+        standing = waiting_to_go_on(connection)
         refs = [ref for ref in standing if ref in scope]
-        records = resources.load_records(connection, refs, workspace.desired) if refs else {}
+        records = remembered.load_records(connection, refs, workspace.desired) if refs else {}
         return {ref: replace(record, interrupted=standing[ref]) for ref, record in records.items()}
 
     def _widened(self, workspace: Workspace, world: World, options: PlanOptions) -> tuple[World, PlanOptions]:
@@ -115,10 +116,10 @@ class DryRun:
 
         Both are asked of the whole store, so only for a plan that would destroy something.
         """
-        with self.runtime.database.read() as connection:
-            waiting = resources.pending_destroys(connection)
+        with self.runtime.database.reading() as connection:
+            waiting = remembered.pending_destroys(connection)
             if self._long_lived:
-                world = replace(world, records=resources.load_records(connection, None, workspace.desired))
+                world = replace(world, records=remembered.load_records(connection, None, workspace.desired))
         count = waiting.absent + (waiting.vanished if options.prune else 0)
         return world, replace(options, pending_destroys=count)
 

@@ -32,8 +32,10 @@ from reconciler.model.record import Record
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import Result, Verdict
 from reconciler.planning.decide import Judgement, decide
-from reconciler.store import journal, leases, resources
+from reconciler.store import journal, leases
 from reconciler.store.leases import Lease
+from reconciler.store.remembered import load_records
+from reconciler.store.unfinished import Unfinished, unfinished
 from reconciler.transports.process import kill_group
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,7 @@ class Executor:
         change_id = journal.start_change(lease, run.id, current, planned)
         return self._made(StepRunner(self._runtime, run, current, change_id, lease), record)
 
-    def _go_on(self, run: Run, planned: Change, unfinished: journal.Unfinished, lease: Lease) -> Result:
+    def _go_on(self, run: Run, planned: Change, unfinished: Unfinished, lease: Lease) -> Result:
         """Continue a change whose process died, in place of what was planned now: that is planned anew afterwards."""
         record = self._record(unfinished.ref)
         newest = run.newest(unfinished.ref) or (record.resource if record is not None else None)
@@ -155,11 +157,11 @@ class Executor:
         kind = self._runtime.kinds.get(ref.kind)
         return kind is not None and kind.recovery == "continue"
 
-    def _unfinished(self, ref: ResourceRef) -> journal.Unfinished | None:
+    def _unfinished(self, ref: ResourceRef) -> Unfinished | None:
         if not self._is_continued(ref):
             return None
         with self._runtime.database.read() as connection:
-            return journal.unfinished(connection, ref)
+            return unfinished(connection, ref)
 
     def _end_orphans(self, lease: Lease, ref: ResourceRef) -> None:
         """What a dead or superseded holder left behind is ended before anything is looked at.
@@ -179,7 +181,7 @@ class Executor:
 
     def _record(self, ref: ResourceRef) -> Record | None:
         with self._runtime.database.read() as connection:
-            return resources.load_records(connection, [ref]).get(ref)
+            return load_records(connection, [ref]).get(ref)
 
     def _look_again(self, run: Run, change: Change, record: Record | None) -> Change:
         """The change as it would be planned now, from a fresh look and a fresh record."""

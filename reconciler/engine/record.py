@@ -17,9 +17,8 @@ from reconciler.model.result import Result
 from reconciler.planning.diff import owned
 from reconciler.store import events, journal, resources, statuses
 from reconciler.store.leases import Lease
+from reconciler.store.remembered import API_OWNER, load_records
 from reconciler.store.statuses import Status, StatusUpdate
-
-_API = resources.API_OWNER
 
 
 def record_result(
@@ -138,7 +137,7 @@ def _same(before: Status, update: StatusUpdate) -> bool:
 def _is_gone(change: Change) -> bool:
     """Nothing of it is there, and nothing is to be."""
     is_settled = change.action is Action.NOOP and change.obstacle is None
-    return is_settled and change.resource.lifecycle.state == "absent" and change.resource.source.owner == _API
+    return is_settled and change.resource.lifecycle.state == "absent" and change.resource.source.owner == API_OWNER
 
 
 def _forget_withdrawn(connection: Connection, gone: Iterable[Change]) -> None:
@@ -149,8 +148,8 @@ def _forget_withdrawn(connection: Connection, gone: Iterable[Change]) -> None:
     generations = {change.ref: change.resource.generation for change in gone}
     if not generations:
         return
-    for ref, record in resources.load_records(connection, generations).items():
-        is_last = record.resource.generation == generations[ref] and record.resource.source.owner == _API
+    for ref, record in load_records(connection, generations).items():
+        is_last = record.resource.generation == generations[ref] and record.resource.source.owner == API_OWNER
         if is_last and not record.touched and not record.vanished:
             resources.forget(connection, ref)
             statuses.drop_approvals(connection, ref)
@@ -160,10 +159,10 @@ def _is_over(connection: Connection, result: Result) -> bool:
     """What nobody wants any more and is verified to be gone leaves the store."""
     if result.change.action is not Action.DELETE or result.verdict != "changed":
         return False
-    record = resources.load_records(connection, [result.change.ref]).get(result.change.ref)
+    record = load_records(connection, [result.change.ref]).get(result.change.ref)
     if record is None:
         return False
-    is_stored = record.resource.source.owner in (resources.API_OWNER, RECORD_OWNER)
+    is_stored = record.resource.source.owner in (API_OWNER, RECORD_OWNER)
     withdrawn = is_stored and record.resource.lifecycle.state == "absent"
     return record.vanished or withdrawn
 

@@ -16,15 +16,17 @@ from reconciler.errors import ReconcilerError, SpecError, UsageError
 from reconciler.kind import KeepsWishes, TellsFacts, Wanted
 from reconciler.kinds import Kinds
 from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
-from reconciler.store import resources as store
-from reconciler.store.kind_records import KindRecords
-from reconciler.store.resources import Scope
+from reconciler.store import remembered
+from reconciler.store.kind_rows import KindRows
+from reconciler.store.remembered import Desired, Scope
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection
 
     from reconciler.loading.loader import Problem
     from reconciler.store.database import Database
+    from reconciler.store.kind_rows import Keys
+    from reconciler.store.reading import Readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Wishes:
         return not self.problems
 
 
-def read_wishes(runtime: Runtime, connection: Connection) -> Wishes:
+def read_wishes(runtime: Runtime, connection: Readable) -> Wishes:
     """What the records of all kinds want now, without what is written in a document."""
     from reconciler.loading.loader import Problem  # noqa: PLC0415 - pulls in the schema code
 
@@ -51,7 +53,7 @@ def read_wishes(runtime: Runtime, connection: Connection) -> Wishes:
     problems: list[Problem] = []
     for name, keeper in runtime.kinds.offering(KeepsWishes).items():
         try:
-            documents = list(keeper.recorded(_records(runtime, name, connection)))
+            documents = list(keeper.recorded(KindRows(runtime.database, runtime.keys.get(name, {}), connection)))
         except ReconcilerError as error:
             problems.append(Problem("records", 0, 0, f"{name}: {error.message}", RECORD_OWNER))
             continue
@@ -62,7 +64,7 @@ def read_wishes(runtime: Runtime, connection: Connection) -> Wishes:
             except SpecError as error:
                 ref = ResourceRef(name, str(document.get("metadata", {}).get("name", ""))[:63])
                 problems.append(Problem("records", 0, 0, f"{ref}: {error.message}", RECORD_OWNER, ref))
-    written = store.owners_of(connection, found)
+    written = remembered.owners_of(connection, found)
     mine = {ref: resource for ref, resource in found.items() if written.get(ref, RECORD_OWNER) == RECORD_OWNER}
     return Wishes(mine, tuple(problems))
 
@@ -75,35 +77,39 @@ def want(runtime: Runtime, connection: Connection, ref: ResourceRef, state: Want
     keeper = runtime.kinds.offering(KeepsWishes).get(ref.kind)
     if keeper is None:
         raise UsageError("NoSuchRecord", f"kind {ref.kind} keeps no record of what is wanted")
-    keeper.want(_records(runtime, ref.kind, connection), ref.name, state)
+    from reconciler.store.kind_records import KindRecords  # noqa: PLC0415 - sqlalchemy, only for who writes
+
+    keeper.want(KindRecords(runtime.database, runtime.tables.get(ref.kind, {}), None, connection), ref.name, state)
     resource = read_wishes(runtime, connection).resources.get(ref)
     if resource is None:
         raise UsageError("NoSuchRecord", f"no record wants {ref}")
-    merged = store.merge(connection, {ref: resource}, Scope(()), [ref])
-    store.record(runtime.database, connection, merged, runtime.recording())
+    merged = remembered.merge(connection, {ref: resource}, Scope(()), [ref])
+    _store(runtime, connection, merged)
     return merged.resources[ref].generation
 
 
 def store_wishes(runtime: Runtime, connection: Connection) -> None:
     """Store as resources what records want, so that it is listed before anybody has planned for it."""
     wanted = read_wishes(runtime, connection).resources
-    merged = store.merge(connection, wanted, Scope(()), list(wanted))
-    store.record(runtime.database, connection, merged, runtime.recording())
+    merged = remembered.merge(connection, wanted, Scope(()), list(wanted))
+    _store(runtime, connection, merged)
 
 
 def facts(
-    kinds: Kinds, tables: Mapping[str, Mapping[str, Table]], database: Database, connection: Connection
+    kinds: Kinds, keys: Mapping[str, Keys], database: Database, connection: Readable
 ) -> dict[ResourceRef, Mapping[str, Any]]:
     """What records say of each resource, for people."""
     found: dict[ResourceRef, Mapping[str, Any]] = {}
     for name, teller in kinds.offering(TellsFacts).items():
-        said = teller.facts(KindRecords(database, tables.get(name, {}), None, connection))
+        said = teller.facts(KindRows(database, keys.get(name, {}), connection))
         found |= {ResourceRef(name, one): fact for one, fact in said.items()}
     return found
 
 
-def _records(runtime: Runtime, kind: str, connection: Connection) -> KindRecords:
-    return KindRecords(runtime.database, runtime.tables.get(kind, {}), None, connection)
+def _store(runtime: Runtime, connection: Connection, merged: Desired) -> None:
+    from reconciler.store import resources  # noqa: PLC0415 - sqlalchemy, only for who writes
+
+    resources.record(runtime.database, connection, merged, runtime.recording())
 
 
 def _resource(runtime: Runtime, document: Mapping[str, Any]) -> Resource:

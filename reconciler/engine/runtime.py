@@ -13,8 +13,7 @@ from reconciler.errors import TransientError
 from reconciler.kinds import Kinds
 from reconciler.planning.planner import needs_of
 from reconciler.store.database import Database
-from reconciler.store.leases import Lease, Owner
-from reconciler.store.resources import Recording
+from reconciler.store.owners import Owner
 from reconciler.transports.kube_pool import KubePool
 from reconciler.transports.shared_looks import SharedLooks
 from reconciler.transports.ssh_pool import SshPool
@@ -25,15 +24,19 @@ if TYPE_CHECKING:
     from reconciler.loading.loader import LoadOptions
     from reconciler.loading.settings import Settings
     from reconciler.model.resource import ResourceRef
+    from reconciler.store.kind_rows import Keys
+    from reconciler.store.leases import Lease
+    from reconciler.store.resources import Recording
 
 
 @dataclass(slots=True)
 class Runtime:
     """Everything that outlives a single pass.
 
-    key: the home's digest key. tables: each kind's own tables by kind and table name. variables: given on the
-    command line. stopping: set when no new step may start. fence: the daemon's own lease, under which a
-    daemon writes what belongs to no change. kubes: kept connections to Kubernetes APIs. hosts: those over SSH.
+    key: the home's digest key. tables: each kind's own tables by kind and table name; keys: just their primary keys,
+    for who only reads. variables: given on the command line. stopping: set when no new step may start. fence: the
+    daemon's own lease, under which a daemon writes what belongs to no change. kubes: kept connections to Kubernetes
+    APIs. hosts: those over SSH.
     """
 
     settings: Settings
@@ -43,6 +46,7 @@ class Runtime:
     key: bytes
     home: Path
     tables: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
+    keys: Mapping[str, Keys] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     fence: Lease | None = None
@@ -64,6 +68,8 @@ class Runtime:
 
     def recording(self) -> Recording:
         """How resources are written to the store."""
+        from reconciler.store.resources import Recording  # noqa: PLC0415 - sqlalchemy, only for who writes
+
         return Recording(self.key, lambda resource: needs_of(self.kinds, resource))
 
     def load_options(self, known: Callable[[], Collection[ResourceRef]] = tuple) -> LoadOptions:

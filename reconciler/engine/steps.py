@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.engine.context import StepContext
+from reconciler.engine.leased_context import StepContext
 from reconciler.engine.listener import Listener
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import (
@@ -24,6 +24,7 @@ from reconciler.model.resource import Resource, ResourceRef
 from reconciler.model.result import StepOutcome
 from reconciler.store import journal
 from reconciler.store.leases import Lease
+from reconciler.store.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 SUPERSEDED = "Superseded"
@@ -62,7 +63,7 @@ class StepRunner:
     outcomes: list[tuple[str, StepOutcome]] = field(default_factory=list)
     outputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    unfinished: journal.Unfinished | None = None
+    unfinished: Unfinished | None = None
 
     def run_all(self) -> None:
         """Every step in order. When one fails, the `undo` of those that were done runs backwards, then it raises.

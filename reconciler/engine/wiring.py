@@ -13,12 +13,15 @@ from reconciler.kinds import Kinds, discover
 from reconciler.loading.loader import Loader
 from reconciler.loading.settings import Settings, digest_key, ensure_home
 from reconciler.loading.sources import DirectorySource
-from reconciler.store.leases import Owner
+from reconciler.store.owners import Owner
+from reconciler.store.remembered import living
 from reconciler.store.schema import open_database
 from reconciler.transports.git_place import GitPlace
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
+
+    from reconciler.store.kind_rows import Keys
 
 
 def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] | None = None) -> Runtime:
@@ -36,6 +39,7 @@ def open_runtime(settings: Settings, command: str, variables: Mapping[str, Any] 
         key=digest_key(home),
         home=home,
         tables=KindTables(kinds),
+        keys=KindKeys(kinds),
         variables=variables or {},
     )
 
@@ -70,10 +74,8 @@ class Known:
 
     def __call__(self) -> Sequence[Any]:
         """Every remembered resource that did not vanish."""
-        from reconciler.store import resources  # noqa: PLC0415 - sqlalchemy only when there is a store to ask
-
-        with self._workspace.runtime.database.read() as connection:
-            return list(resources.living(connection))
+        with self._workspace.runtime.database.reading() as connection:
+            return list(living(connection))
 
 
 def _prefix(specs: Path) -> str:
@@ -97,3 +99,32 @@ class KindTables(Mapping[str, "Mapping[str, Table]"]):
 
     def __len__(self) -> int:
         return len(self._modules)
+
+
+class KindKeys(Mapping[str, "Keys"]):
+    """The primary keys of every kind's tables, by kind and table name: all that reading them needs.
+
+    As the kind's `tables.json` says, which imports nothing; without one its tables are loaded.
+    """
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._packages = {name: package for name, package in kinds.packages.items() if package.has_tables}
+        self._tables = KindTables(kinds)
+        self._known: dict[str, Keys] = {}
+
+    def __getitem__(self, name: str) -> Keys:
+        if name not in self._known:
+            written = self._packages[name].table_keys
+            self._known[name] = primary_keys(self._tables[name]) if written is None else written
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packages)
+
+    def __len__(self) -> int:
+        return len(self._packages)
+
+
+def primary_keys(tables: Mapping[str, Table]) -> dict[str, list[str]]:
+    """The columns of each table's primary key, in their order."""
+    return {name: [column.name for column in table.primary_key.columns] for name, table in tables.items()}

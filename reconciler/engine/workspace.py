@@ -11,23 +11,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import delete, insert
-
 from reconciler.engine.recorded import Wishes, read_wishes
 from reconciler.engine.runtime import Runtime
 from reconciler.errors import SpecError, UsageError
 from reconciler.model.plan import Obstacle
 from reconciler.model.record import Record
 from reconciler.model.resource import RECORD_OWNER, Resource, ResourceRef
-from reconciler.store import resources as store
-from reconciler.store import sources, tables
-from reconciler.store.resources import Desired, Scope
+from reconciler.store import remembered as store
+from reconciler.store.remembered import Desired, Scope
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from reconciler.loading.loader import DocumentSource, Loader, LoadResult, Problem
     from reconciler.model.commit import Commit
+    from reconciler.store.reading import Readable
 
 T = TypeVar("T")
 
@@ -70,7 +66,7 @@ class Workspace:
         self._answering = self.sync
         result = self.loader.load() if self.loader is not None else None
         self.revision = self.source.revision if self.source is not None else ""
-        with self.runtime.database.read() as connection:  # one, so that nothing seems to be gone that just came
+        with self.runtime.database.reading() as connection:  # one, so that nothing seems to be gone that just came
             api, api_problems = self._api_resources(connection)
             recorded = read_wishes(self.runtime, connection)
             stored = {**recorded.resources, **api}
@@ -121,14 +117,13 @@ class Workspace:
 
     def record(self) -> None:
         """Store what the last load found."""
+        from reconciler.store import resources, sources  # noqa: PLC0415 - sqlalchemy, only for who writes
+
         assert self._merged is not None
         with self.runtime.writing() as connection:
-            store.record(self.runtime.database, connection, self._merged, self.runtime.recording())
+            resources.record(self.runtime.database, connection, self._merged, self.runtime.recording())
             now = self.runtime.database.now(connection)
-            connection.execute(delete(tables.problems))
-            rows = [_problem_row(problem, now) for problem in self.problems[:1000]]
-            if rows:
-                connection.execute(insert(tables.problems), rows)
+            sources.write_problems(connection, [_problem_row(problem, now) for problem in self.problems[:1000]])
             for prefix in self.prefixes:
                 assert self.source is not None
                 state = sources.SourceState(
@@ -145,7 +140,7 @@ class Workspace:
             (str(one) for one in self.problems if one.ref == ref or (one.ref is None and one.owner == owner)), ""
         )
 
-    def _api_resources(self, connection: Connection) -> tuple[dict[ResourceRef, Resource], tuple[Problem, ...]]:
+    def _api_resources(self, connection: Readable) -> tuple[dict[ResourceRef, Resource], tuple[Problem, ...]]:
         """Resources that the API or the CLI owns, from the documents in the store."""
         from reconciler.loading.loader import Problem, resource_from_document  # noqa: PLC0415 - pulls in the schema code
 

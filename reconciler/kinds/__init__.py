@@ -1,7 +1,8 @@
 """The kinds: every folder here, and every module that the `plugins` setting names. Found by CLI, daemon and tests.
 
 A kind's package has `KIND` in its `__init__`. It may have `tables.py` and `migrations/`, which the store finds by path,
-and `settings.json`, the JSON Schema of its section of the settings.
+`tables.json`, which says of those tables what a look needs to know, and `settings.json`, the JSON Schema of its section
+of the settings.
 """
 
 from __future__ import annotations
@@ -40,14 +41,22 @@ class KindPackage:
     @property
     def settings(self) -> Mapping[str, Any] | None:
         """The schema of its section of the settings; None where it has none. Raises UsageError for one that is none."""
-        path = self.folder / "settings.json"
+        return self._document("settings.json")
+
+    @property
+    def table_keys(self) -> Mapping[str, Any] | None:
+        """Its tables, each with the columns of its primary key; None where only `tables.py` says. Raises UsageError."""
+        return self._document("tables.json")
+
+    def _document(self, name: str) -> Mapping[str, Any] | None:
+        path = self.folder / name
         try:
-            schema = json.loads(path.read_text("utf-8"))
+            document = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise UsageError("BadPlugin", f"{path} is no JSON: {error}") from error
-        return schema if isinstance(schema, dict) else {}
+        return document if isinstance(document, dict) else {}
 
 
 class Kinds(Mapping[str, Kind]):

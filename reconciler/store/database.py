@@ -13,17 +13,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from reconciler.store.reading import FileConnection, FileReaders
 
-from reconciler.errors import DatabaseError
-from reconciler.store.clock import now_of
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Table
+
+    from reconciler.store.sql import SqlEngine
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for the others, unless the settings say otherwise."""
-_NEGLIGIBLE = 0.01
 
 
 class Database:
@@ -39,7 +39,11 @@ class Database:
         self._writer = threading.Lock()
         self._writing = 0
         self._moment: float | None = None
-        self.engine = _make_engine(url, busy_timeout)
+        self._opening = threading.Lock()
+        self._sql: SqlEngine | None = None
+        plain = _plain_file(url)
+        self._readers = FileReaders(plain, busy_timeout) if plain is not None else None
+        self.file = plain or self._file_by_its_url()
 
     @classmethod
     def at(cls, path: Path, busy_timeout: float = BUSY_TIMEOUT) -> Database:
@@ -47,16 +51,41 @@ class Database:
         return cls(f"sqlite:///{path}", busy_timeout)
 
     @property
+    def sql(self) -> SqlEngine:
+        """Its SQLAlchemy half, made when it is first used."""
+        if self._sql is None:
+            from reconciler.store.sql import SqlEngine  # noqa: PLC0415 - a dry run needs no sqlalchemy, which costs 0.2 s
+
+            with self._opening:
+                self._sql = self._sql or SqlEngine(self.url, self.busy_timeout)
+        return self._sql
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's own."""
+        return self.sql.engine
+
+    @property
     def path(self) -> str:
         """The SQLite file, or the URL without its password."""
-        return self.engine.url.database or self.engine.url.render_as_string()
+        return str(self.file) if self.file is not None else self.sql.path
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one consistent state and writes nothing."""
-        with self._errors(), self.engine.connect() as connection:
+        with self.sql.connection() as connection:
             yield connection
             connection.rollback()
+
+    @contextmanager
+    def reading(self) -> Iterator[FileConnection | Connection]:
+        """Like `read`, for what asks in plain SQL (`store.reading`): SQLAlchemy is not needed for a plain file."""
+        if self._readers is None:
+            with self.read() as connection:
+                yield connection
+        else:
+            with self._readers.reading() as reader:
+                yield reader
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -67,14 +96,14 @@ class Database:
             )
         began = time.monotonic()
         if not self._writer.acquire(timeout=self.busy_timeout):
-            raise self._locked()
+            from reconciler.store.sql import locked  # noqa: PLC0415 - whoever holds the lock has loaded it
+
+            raise locked(self.path, self.busy_timeout)
         self._writing, self._moment = threading.get_ident(), None
         left = max(0.0, self.busy_timeout - (time.monotonic() - began))
         try:
-            with self._errors(), self.engine.connect() as connection:
-                immediate = connection.execution_options(immediate=True, patience=left)
-                with immediate.begin():
-                    yield immediate
+            with self.sql.writing(left) as connection:
+                yield connection
         finally:
             self._writing = 0
             self._writer.release()
@@ -84,6 +113,8 @@ class Database:
 
         All of a write transaction happens in one moment.
         """
+        from reconciler.store.clock import now_of  # noqa: PLC0415 - whoever made the connection has loaded sqlalchemy
+
         if self._writing != threading.get_ident():
             return now_of(connection)
         if self._moment is None:
@@ -106,107 +137,22 @@ class Database:
 
         keep: columns that are set in a new row and left alone in one that is there.
         """
-        if not rows:
-            return
-        changed = [name for name in rows[0] if name not in key and name not in keep]
-        if self.engine.dialect.name == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - the dialect's own
-
-            statement: Any = insert(table)
-            columns = {name: statement.excluded[name] for name in changed}
-            if changed:
-                statement = statement.on_conflict_do_update(index_elements=list(key), set_=columns)
-            else:
-                statement = statement.on_conflict_do_nothing(index_elements=list(key))
-        else:
-            from sqlalchemy.dialects.mysql import insert as mysql_insert  # noqa: PLC0415 - costs 30 ms
-
-            statement = mysql_insert(table)
-            columns = {name: statement.inserted[name] for name in changed or key[:1]}
-            statement = statement.on_duplicate_key_update(columns)
-        connection.execute(statement, [dict(row) for row in rows])
+        if rows:
+            self.sql.upsert(connection, table, key, rows, keep)
 
     def close(self) -> None:
         """Give every connection back."""
-        self.engine.dispose()
+        if self._readers is not None:
+            self._readers.close()
+        if self._sql is not None:
+            self._sql.engine.dispose()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OperationalError as error:
-            if "locked" in str(error.orig) or "busy" in str(error.orig):
-                raise self._locked() from error
-            raise DatabaseError("DatabaseError", f"{self.path}: {error.orig}") from error
-        except DBAPIError as error:
-            raise DatabaseError("DatabaseError", f"{self.path}: {error.orig}") from error
-
-    def _locked(self) -> DatabaseError:
-        wait = f"{self.busy_timeout:g} s"
-        return DatabaseError(
-            "DatabaseLocked", f"the write lock of {self.path} was not free within {wait}; nothing was written"
-        )
+    def _file_by_its_url(self) -> Path | None:
+        return Path(self.sql.path) if self.sql.is_sqlite else None
 
 
-def _checked(url: str) -> URL:
-    """The parsed URL of a store that we know how to keep. Raises DatabaseError, which quotes no password."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise DatabaseError(
-            "BadDatabaseUrl", "dbUrl is no URL of a database, such as sqlite:////folder/file"
-        ) from error
-    shown, name = parsed.render_as_string(), parsed.get_backend_name()
-    if name not in ("sqlite", "mysql", "mariadb"):
-        raise DatabaseError("BadDatabaseUrl", f"dbUrl {shown}: the store is SQLite, MySQL or MariaDB, never {name}")
-    if name == "sqlite" and (parsed.drivername not in ("sqlite", "sqlite+pysqlite") or not _is_in_a_file(parsed)):
-        raise DatabaseError("BadDatabaseUrl", f"dbUrl {shown}: a store in SQLite is a file: sqlite:////folder/file")
-    return parsed
-
-
-def _is_in_a_file(url: URL) -> bool:
-    return bool(url.database) and url.database != ":memory:" and not str(url.database).startswith("file:")
-
-
-def _make_engine(url: str, busy_timeout: float) -> Engine:
-    parsed = _checked(url)
-    if parsed.get_backend_name() != "sqlite":
-        try:
-            return create_engine(parsed, pool_pre_ping=True, isolation_level="REPEATABLE READ")
-        except (ArgumentError, ImportError) as error:
-            message = f"dbUrl {parsed.render_as_string()}: its driver is not installed: {error}"
-            raise DatabaseError("BadDatabaseUrl", message) from error
-    engine = create_engine(
-        parsed, connect_args={"timeout": busy_timeout, "isolation_level": None}, pool_size=8, max_overflow=120
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("immediate"):
-            _begin_writing(connection, options["patience"], busy_timeout)
-        else:
-            connection.exec_driver_sql("BEGIN")
-
-    return engine
-
-
-def _begin_writing(connection: Connection, patience: float, usual: float) -> None:
-    """Take the write lock within `patience` seconds; whoever is given the connection next waits as `usual`."""
-    if usual - patience < _NEGLIGIBLE:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        return
-    driver: Any = connection.connection.dbapi_connection
-    driver.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
-    try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={int(usual * 1000)}")
+def _plain_file(url: str) -> Path | None:
+    """The file of `sqlite:///FILE`; None for an address that says more, for which SQLAlchemy is asked."""
+    scheme, _, path = url.partition(":///")
+    is_plain = scheme == "sqlite" and path and not path.startswith((":memory:", "file:")) and "?" not in path
+    return Path(path) if is_plain else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, true, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from reconciler.errors import StalePlanError
 from reconciler.model.digest import digest
@@ -19,7 +19,8 @@ from reconciler.model.plan import Change, PlannedStep
 from reconciler.model.resource import ResourceRef
 from reconciler.model.result import StepOutcome
 from reconciler.store.database import Database
-from reconciler.store.leases import Lease, Owner, boot_id, is_dead
+from reconciler.store.leases import Lease, is_dead
+from reconciler.store.owners import Owner, boot_id
 from reconciler.store.tables import (
     approvals,
     changes,
@@ -31,6 +32,7 @@ from reconciler.store.tables import (
     step_logs,
     steps,
 )
+from reconciler.store.unfinished import is_unfinished
 
 INTERRUPTED = "Interrupted"
 _NEW_CHANGE, _NEW_STEP, _NEW_LOG, _NEW_PROCESS = (insert(table) for table in (changes, steps, step_logs, processes))
@@ -49,23 +51,6 @@ class Orphan:
     pgid: int
     start_time: int
     argv: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfinished:
-    """A change whose process died, or was told to stop, and that is to be continued.
-
-    planned: as it was given to `start_change`. outcomes: of the steps that were begun, in the order in which they were
-    begun last; outputs: what they returned; messages: what was said of them. begun: how many rows of steps it has.
-    """
-
-    change_id: int
-    ref: ResourceRef
-    planned: Mapping[str, Any]
-    outcomes: Mapping[str, StepOutcome]
-    outputs: Mapping[str, Mapping[str, Any]]
-    messages: Mapping[str, str]
-    begun: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,46 +207,9 @@ def close_interrupted(lease: Lease, ref: ResourceRef, *, keep: bool = False) -> 
             message = "its process ended while the step ran"
             unconfirmed = {"outcome": StepOutcome.UNCONFIRMED.value, "message": message, "ended_at": now}
             connection.execute(update(steps).where(still_open).values(unconfirmed))
-            if not (keep and _unfinished(connection, changes.c.id == change_id)):
+            if not (keep and is_unfinished(connection, change_id)):
                 end_change(connection, change_id, "unknown", INTERRUPTED, message, now)
         return open_ids
-
-
-def unfinished(connection: Connection, ref: ResourceRef) -> Unfinished | None:
-    """The change of a resource that is to be continued, None when there is none."""
-    found = _unfinished(connection, (changes.c.kind == ref.kind) & (changes.c.name == ref.name))
-    return found[-1] if found else None
-
-
-def waiting_to_go_on(connection: Connection) -> dict[ResourceRef, str]:
-    """Resources with a change that is to be continued and that nobody works on now, and the step at which it stands."""
-    open_ones = {str(one.ref): one for one in _unfinished(connection, true())}
-    if not open_ones:
-        return {}
-    chosen = select(leases).where(leases.c.owner != "", leases.c.name.in_(open_ones))
-    held = {row.name for row in connection.execute(chosen) if not is_dead(row)}
-    return {
-        one.ref: next(reversed(list(one.outcomes)), "the first step")
-        for name, one in open_ones.items()
-        if name not in held
-    }
-
-
-def _unfinished(connection: Connection, which: ColumnElement[bool]) -> list[Unfinished]:
-    chosen = select(changes).where(changes.c.verdict == "", changes.c.planned.is_not(None), which)
-    found: list[Unfinished] = []
-    for row in connection.execute(chosen.order_by(changes.c.id)).all():
-        began = connection.execute(select(steps).where(steps.c.change_id == row.id).order_by(steps.c.sequence)).all()
-        rows: dict[str, Any] = {}
-        for step in began:
-            rows.pop(step.name, None)  # one that was begun again stands where it was begun last
-            rows[step.name] = step
-        outcomes = {name: StepOutcome(step.outcome) for name, step in rows.items()}
-        outputs = {name: json.loads(step.outputs) for name, step in rows.items()}
-        messages = {name: step.message for name, step in rows.items() if step.message}
-        ref, planned = ResourceRef(row.kind, row.name), json.loads(row.planned)
-        found.append(Unfinished(row.id, ref, planned, outcomes, outputs, messages, len(began)))
-    return found
 
 
 def left_open(connection: Connection) -> list[ResourceRef]:

@@ -1,8 +1,8 @@
-"""A kind's own tables, as its `Context.records` offers them. Built by `engine.context`, bound to a lease."""
+"""A kind's own tables, as its `Context.records` writes them. Built by `engine.context`, bound to a lease."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from reconciler.errors import TerminalError
 from reconciler.store.database import Database
+from reconciler.store.kind_rows import KindRows
 from reconciler.store.leases import Lease
 
 _PREFIX = "where_"
@@ -33,10 +34,11 @@ Shape = tuple[tuple[str, bool], ...]
 """Which columns a statement compares, each with whether it is to be NULL: statements are made once a shape."""
 
 
-class KindRecords:
-    """Rows of a kind's tables as plain dicts. lease: under which writes are fenced; None makes it read-only.
+class KindRecords(KindRows):
+    """Rows of a kind's tables as plain dicts, to be read and written.
 
-    connection: an open transaction to read and write in, instead of one of its own.
+    lease: under which writes are fenced. connection: an open transaction to read and write in, instead of one of its
+    own; without a lease, it is the only one.
     """
 
     def __init__(
@@ -46,42 +48,31 @@ class KindRecords:
         lease: Lease | None,
         connection: Connection | None = None,
     ) -> None:
-        self._database = database
+        super().__init__(database, {}, connection)
         self._tables = tables
         self._lease = lease
-        self._open = connection
+        self._writer = connection
 
     @contextmanager
     def transaction(self) -> Iterator[KindRecords]:
         """Everything inside is written together or not at all; other writers wait."""
-        if self._open is not None:
+        if self._writer is not None:
             yield self
             return
         with self._writing().fenced() as connection:
             yield KindRecords(self._database, self._tables, self._lease, connection)
 
-    def get(self, table: str, **key: Any) -> dict[str, Any] | None:
-        """The one row with these column values, or None."""
-        rows = self.list(table, **key)
-        return rows[0] if rows else None
-
-    def list(self, table: str, **where: Any) -> list[dict[str, Any]]:
-        """All rows with these column values, in primary key order."""
-        chosen = _selection(self._table(table), _shape(where))
-        with self._reading() as connection:
-            return [dict(row) for row in connection.execute(chosen, _bound(where)).mappings()]
-
     def put(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Insert the row `key` + `values`, or change just `values` of the row with this unique key."""
         with self.transaction() as inner:
-            assert inner._open is not None
+            assert inner._writer is not None
             source = self._table(table)
             # not an upsert: SQLite would check the NOT NULL columns of the insert first, which a change may leave out
-            there = inner._open.execute(_presence(source, _shape(key)), _bound(key)).first()
+            there = inner._writer.execute(_presence(source, _shape(key)), _bound(key)).first()
             if there is None:
-                inner._open.execute(_insertion(source), {**key, **values})
+                inner._writer.execute(_insertion(source), {**key, **values})
             elif values:
-                inner._open.execute(_alteration(source, _shape(key)), {**_bound(key), **values})
+                inner._writer.execute(_alteration(source, _shape(key)), {**_bound(key), **values})
 
     def delete(self, table: str, **key: Any) -> None:
         """Delete the rows with these column values; without any, nothing is deleted."""
@@ -89,16 +80,16 @@ class KindRecords:
         if not key:
             raise TerminalError("NoKey", f"refusing to delete every row of {table}")
         with self.transaction() as inner:
-            assert inner._open is not None
-            inner._open.execute(delete(source).where(_matches(source, _shape(key))), _bound(key))
+            assert inner._writer is not None
+            inner._writer.execute(delete(source).where(_matches(source, _shape(key))), _bound(key))
 
     def allocate(self, table: str, column: str, candidates: Iterable[int], **scope: Any) -> int:
         """The first candidate that no row of `scope` holds in `column`; call it inside `transaction()`."""
         source = self._table(table)
-        if self._open is None:
+        if self._writer is None:
             raise TerminalError("NoTransaction", "allocate needs the transaction that records what it allocates")
         chosen = select(source.c[column]).where(_matches(source, _shape(scope)))
-        taken = set(self._open.execute(chosen, _bound(scope)).scalars())
+        taken = set(self._writer.execute(chosen, _bound(scope)).scalars())
         for candidate in candidates:
             if candidate not in taken:
                 return candidate
@@ -115,13 +106,8 @@ class KindRecords:
             raise TerminalError("ReadOnly", "observe may not write records")
         return self._lease
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        if self._open is not None:
-            yield self._open
-            return
-        with self._database.read() as connection:
-            yield connection
+    def _key_of(self, table: str) -> Sequence[str]:
+        return [column.name for column in self._table(table).primary_key.columns]
 
 
 def _shape(where: Mapping[str, Any]) -> Shape:
@@ -139,11 +125,6 @@ def _matches(table: Table, shape: Shape) -> Any:
         for name, is_null in shape
     )
     return and_(true(), *compared)
-
-
-@lru_cache(maxsize=1024)
-def _selection(table: Table, shape: Shape) -> Select[Any]:
-    return select(table).where(_matches(table, shape)).order_by(*table.primary_key.columns)
 
 
 @lru_cache(maxsize=1024)

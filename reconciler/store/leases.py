@@ -8,46 +8,23 @@ nothing when it wakes.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from reconciler.errors import LeaseHeldError, LeaseLostError
 from reconciler.store.database import Database
+from reconciler.store.owners import Owner, has_ended
 from reconciler.store.tables import leases
 
 TTL = 30.0
 _OURS = (leases.c.name == bindparam("of"), leases.c.epoch == bindparam("at"), leases.c.owner == bindparam("by"))
 _RENEW = update(leases).where(*_OURS).values(expires_at=bindparam("until"))
 """Made once: it comes with every write."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """A process that may hold leases. holder: for people, `user@host (command)`."""
-
-    holder: str
-    boot_id: str
-    pid: int
-    pid_start: int
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @classmethod
-    def this_process(cls, command: str) -> Owner:
-        """The process that calls; `command` says what it does."""
-        holder = f"{actor_name()} ({command}, pid {os.getpid()})"
-        return cls(holder, boot_id(), os.getpid(), process_start(os.getpid()) or 0)
 
 
 class Lease:
@@ -136,31 +113,5 @@ def holder_of(connection: Connection, name: str) -> str:
 
 
 def is_dead(row: Row[Any]) -> bool:
-    """True only when it is proven: same boot, same pid namespace, and no such process any more."""
-    return bool(row.boot_id == boot_id() and process_start(row.pid) != row.pid_start)
-
-
-@cache
-def boot_id() -> str:
-    """This boot and pid namespace: pids can be compared only where both are the same."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when there is none (a zombie counts as none)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *rest = stat.rpartition(")")[2].split()
-    return None if state in ("Z", "X") else int(rest[18])
-
-
-def actor_name() -> str:
-    """`user@host` of this process, for the records."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    """Whether the process of a row is provably gone."""
+    return has_ended(row.boot_id, row.pid, row.pid_start)

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import inspect, text
-
 from reconciler.errors import DatabaseError
 from reconciler.store.database import BUSY_TIMEOUT, Database
+from reconciler.store.reading import has_table, rows
 from reconciler.store.takeover import check_unused, is_in_wal_mode
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,9 +30,8 @@ def open_database(url: str, kind_folders: Sequence[Path] = (), busy_timeout: flo
     try:
         folders = version_folders(kind_folders)
         wanted = heads(folders)
-        file = _file_of(database)
-        if file is not None and not is_in_wal_mode(file):
-            check_unused(file, folders)
+        if database.file is not None and not is_in_wal_mode(database.file):
+            check_unused(database.file, folders)
         if _stored(database) != wanted:
             with _alone(database):
                 _migrate(database, folders, wanted)
@@ -56,10 +54,13 @@ def heads(folders: Sequence[Path]) -> frozenset[str]:
 
 
 def _stored(database: Database) -> frozenset[str]:
-    with database.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
+    if database.file is not None and not database.file.exists():
+        with database.read():  # which makes it
             return frozenset()
-        return frozenset(connection.execute(text("SELECT version_num FROM alembic_version")).scalars())
+    with database.reading() as connection:
+        if not has_table(connection, "alembic_version"):
+            return frozenset()
+        return frozenset(row["version_num"] for row in rows(connection, "SELECT version_num FROM alembic_version"))
 
 
 def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]) -> None:
@@ -75,9 +76,8 @@ def _migrate(database: Database, folders: Sequence[Path], wanted: frozenset[str]
             f"{database.path} is at {', '.join(sorted(unknown))}, which this version does not know: install a newer one"
         )
         raise DatabaseError("NewerSchema", message)
-    file = _file_of(database)
-    if file is not None and (stored or check_unused(file, folders)):
-        _keep_a_copy(file, stored)
+    if database.file is not None and (stored or check_unused(database.file, folders)):
+        _keep_a_copy(database.file, stored)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "newline")
@@ -106,16 +106,10 @@ def _keep_a_copy(file: Path, stored: frozenset[str]) -> None:
     part.rename(copy)
 
 
-def _file_of(database: Database) -> Path | None:
-    """The file of an SQLite database; None for another database, or one in memory."""
-    is_file = database.engine.dialect.name == "sqlite" and database.engine.url.database not in (None, "", ":memory:")
-    return Path(str(database.engine.url.database)) if is_file else None
-
-
 @contextmanager
 def _alone(database: Database) -> Iterator[None]:
     """Two processes that start at once must not both migrate."""
-    if database.engine.dialect.name != "sqlite":
+    if database.file is None:
         yield
         return
     with Path(f"{database.path}.migrating").open("w") as lock:

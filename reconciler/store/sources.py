@@ -5,14 +5,15 @@ Written by `engine.workspace` with what it loads and by `reconciler sync`; read 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from reconciler.model.commit import Commit
 from reconciler.store.database import Database
-from reconciler.store.tables import commits, sources
+from reconciler.store.tables import commits, problems, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,13 @@ def write(database: Database, connection: Connection, state: SourceState) -> Non
         known = state.commit
         facts = {"author": known.author[:255], "subject": known.subject[:255], "at": known.at}
         database.upsert(connection, commits, {"id": known.id}, facts)
+
+
+def write_problems(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store what is wrong with the specs now, in place of what was."""
+    connection.execute(delete(problems))
+    if rows:
+        connection.execute(insert(problems), [dict(row) for row in rows])
 
 
 def request(connection: Connection, token: str) -> int:

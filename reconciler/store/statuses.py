@@ -130,13 +130,6 @@ def approve(database: Database, connection: Connection, ref: ResourceRef, finger
     database.upsert(connection, approvals, key, {"actor": actor, "at": database.now(connection)})
 
 
-def approved(connection: Connection) -> frozenset[tuple[ResourceRef, str]]:
-    """Every approval that was not used yet."""
-    return frozenset(
-        (ResourceRef(row.kind, row.name), row.fingerprint) for row in connection.execute(select(approvals))
-    )
-
-
 def drop_approvals(connection: Connection, ref: ResourceRef) -> None:
     """Take approvals back: the resource is gone."""
     connection.execute(delete(approvals).where(approvals.c.kind == ref.kind, approvals.c.name == ref.name))

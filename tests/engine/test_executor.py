@@ -32,8 +32,9 @@ import sys
 from pathlib import Path
 from reconciler.store import leases
 from reconciler.store.database import Database
+from reconciler.store.owners import Owner
 database = Database.at(Path(sys.argv[1]))
-leases.acquire(database, sys.argv[2], leases.Owner.this_process("somebody else"))
+leases.acquire(database, sys.argv[2], Owner.this_process("somebody else"))
 print("held", flush=True)
 sys.stdin.read()
 """

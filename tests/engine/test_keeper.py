@@ -19,7 +19,8 @@ from reconciler.engine.keeper import LeaseKeeper
 from reconciler.errors import LeaseHeldError
 from reconciler.store import leases
 from reconciler.store.database import Database
-from reconciler.store.leases import Lease, Owner
+from reconciler.store.leases import Lease
+from reconciler.store.owners import Owner
 from reconciler.store.tables import leases as table
 
 ME = Owner.this_process("test")

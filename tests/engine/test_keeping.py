@@ -48,6 +48,7 @@ def keeping(place: Place, opened: Opened, kind: Keeping) -> Inside:
     place.write("b.yaml", document("two"))
     engine = opened(kinds=[kind])
     engine.runtime.tables = {**engine.runtime.tables, "Probe": engine.runtime.tables["Entry"]}
+    engine.runtime.keys = {**engine.runtime.keys, "Probe": engine.runtime.keys["Entry"]}
     return engine
 
 

@@ -10,6 +10,7 @@ from inside import Inside
 from place import Place, entry
 from sqlalchemy import update
 
+from reconciler.store import remembered
 from reconciler.store.tables import statuses
 
 Opened = Callable[..., Inside]
@@ -143,7 +144,9 @@ def test_a_change_that_waits_for_an_approval_can_be_approved_until_it_moves(plac
     assert engine.apply()["one"].verdict == "changed"
     assert engine.status("Entry/one").pending is None
     with engine.runtime.database.read() as connection:
-        assert {one[1] for one in store.approved(connection)} == {fingerprint}, "only the one that was used is used up"
+        assert {one[1] for one in remembered.approved(connection)} == {fingerprint}, (
+            "only the one that was used is used up"
+        )
 
 
 def test_a_sick_resource_is_not_ready_and_not_changed(place: Place, opened: Opened) -> None:

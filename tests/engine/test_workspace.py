@@ -16,7 +16,7 @@ from reconciler.errors import UsageError
 from reconciler.loading.loader import resource_from_document
 from reconciler.model.plan import Action
 from reconciler.model.resource import ResourceRef
-from reconciler.store import resources
+from reconciler.store import remembered, resources
 
 Opened = Callable[..., Inside]
 
@@ -28,7 +28,7 @@ def ref(name: str) -> ResourceRef:
 def put(engine: Inside, document: dict[str, Any]) -> None:
     """Write desired state into the store, as `reconciler create` and the API do."""
     runtime = engine.runtime
-    resource = resource_from_document(document, runtime.kinds, runtime.load_options(), resources.API_OWNER)
+    resource = resource_from_document(document, runtime.kinds, runtime.load_options(), remembered.API_OWNER)
     with runtime.database.write() as connection:
         resources.put_document(runtime.database, connection, resource, document, runtime.recording())
 

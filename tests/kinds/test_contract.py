@@ -17,8 +17,10 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from imports import imported
 from place import Place
 
+from reconciler.engine.wiring import KindKeys, KindTables, primary_keys
 from reconciler.kinds import KindPackage, discover
 from reconciler.model.observation import Observation
 from reconciler.model.record import Record
@@ -74,6 +76,15 @@ def test_settings_of_a_kind_are_valid_closed_and_described(name: str) -> None:
     assert found
     assert [path for path, member in found.items() if not member.get("description")] == []
     assert all(section.get("additionalProperties") is False for section in sections)
+
+
+@BY_NAME
+def test_the_keys_of_its_tables_are_known_without_loading_them(name: str) -> None:
+    """As `tables.json` has them, and without one (as of `Entry`) all the same."""
+    kinds = discover(["entry_kind"])
+    if PACKAGES[name].has_tables:
+        assert KindKeys(kinds)[name] == primary_keys(KindTables(kinds)[name])
+    assert (PACKAGES[name].table_keys is None) == (name == "Entry")
 
 
 @BY_NAME
@@ -140,6 +151,10 @@ class Driven:
         self.place.run("apply", self.place.specs, "--yes", cwd=self.place.home)
         assert self.action() == "noop"
 
+    def look_imports(self) -> set[str]:
+        """What a plan imports that finds nothing to do."""
+        return imported(self.place, "plan", self.place.specs)
+
     def kept(self) -> dict[str, Any]:
         """All rows of the store's own tables and of the kind's."""
         names = [row["name"] for row in self.place.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -162,6 +177,7 @@ def test_a_life(driven: Driven) -> None:
     before = driven.kept()
     assert driven.action() == "noop"
     assert driven.kept() == before, "looking wrote something"
+    assert "sqlalchemy" not in driven.look_imports()
     driven.harness.drift(driven.place.home)
     assert driven.action() == "update"
     driven.apply()

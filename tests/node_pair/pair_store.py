@@ -18,7 +18,8 @@ from reconciler.model.resource import Lifecycle, Resource, ResourceRef
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
-from reconciler.store.leases import Lease, Owner
+from reconciler.store.leases import Lease
+from reconciler.store.owners import Owner
 from reconciler.store.schema import open_database
 
 PAIR = "shop"

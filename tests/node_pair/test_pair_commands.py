@@ -22,6 +22,7 @@ from reconciler.model.resource import Resource, ResourceRef
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
+from reconciler.store.owners import Owner
 from reconciler.transports.ssh import Ssh
 
 RUN = "3f2a9c1b7d20"
@@ -54,7 +55,7 @@ def contents(pair: Pair) -> list[str]:
 def rows_of(pair: Pair) -> Iterator[PairRows]:
     """The pair's rows in the store, to be written as a step writes them."""
     database = Database.at(pair.place.database_file)
-    lease = leases.acquire(database, REF, leases.Owner.this_process("test"))
+    lease = leases.acquire(database, REF, Owner.this_process("test"))
     try:
         yield PairRows(KindRecords(database, metadata.tables, lease), "lab", lambda: 1_800_000_000.0)
     finally:

@@ -160,7 +160,7 @@ def test_k34_one_place_opens_databases() -> None:
     root = Path(database_module.__file__).parents[2]
     sources = {path: path.read_text("utf-8") for part in ("reconciler", "web") for path in (root / part).rglob("*.py")}
     opening = {path.relative_to(root).as_posix() for path, text in sources.items() if "create_engine(" in text}
-    assert opening == {"reconciler/store/database.py"}
+    assert opening == {"reconciler/store/sql.py"}
     spoken = re.compile(r"postgres|psycopg|asyncpg", re.IGNORECASE)
     assert [path for path, text in sources.items() if spoken.search(text)] == []
 

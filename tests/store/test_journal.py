@@ -12,10 +12,11 @@ from reconciler.errors import LeaseLostError, StalePlanError
 from reconciler.model.plan import Action, Change, FieldDiff, PlannedStep
 from reconciler.model.resource import Resource, ResourceRef
 from reconciler.model.result import StepOutcome
-from reconciler.store import journal, leases, statuses
+from reconciler.store import journal, leases, remembered, statuses
 from reconciler.store.database import Database
 from reconciler.store.journal import RunStart
-from reconciler.store.leases import Lease, Owner
+from reconciler.store.leases import Lease
+from reconciler.store.owners import Owner
 from reconciler.store.tables import changes, processes, runs, step_logs, steps
 from reconciler.store.tables import leases as leases_table
 
@@ -82,7 +83,7 @@ def test_an_approval_is_used_up_by_the_change_that_it_allows(database: Database,
         statuses.approve(database, connection, REF, "another", "ann")
     journal.start_change(lease, started(database), CHANGE)
     with database.read() as connection:
-        assert statuses.approved(connection) == {(REF, "another")}
+        assert remembered.approved(connection) == {(REF, "another")}
 
 
 def test_progress_never_falls_and_is_at_most_100(database: Database, lease: Lease) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from reconciler.errors import LeaseLostError, TerminalError
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
-from reconciler.store.leases import Lease, Owner
+from reconciler.store.leases import Lease
+from reconciler.store.owners import Owner
 from reconciler.store.tables import leases as leases_table
 
 ALLOCATOR = """
@@ -26,14 +27,23 @@ from entry_kind.tables import metadata
 from reconciler.store import leases
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
+from reconciler.store.owners import Owner
 database = Database.at(Path(sys.argv[1]))
 name = sys.argv[2]
-lease = leases.acquire(database, f"Entry/{name}", leases.Owner.this_process("allocating"))
+lease = leases.acquire(database, f"Entry/{name}", Owner.this_process("allocating"))
 sys.stdin.readline()
 with KindRecords(database, metadata.tables, lease).transaction() as records:
     number = records.allocate("entries", "number", range(1, 100))
     records.put("entries", {"name": name}, {"number": number, "writes": 0})
 """
+
+
+@pytest.fixture(params=["", "?timeout=10"], ids=["plain", "sqlalchemy"])
+def database(request: pytest.FixtureRequest, database_file: Path) -> Iterator[Database]:
+    """Read through the driver, and read through SQLAlchemy, as every store is that is no plain file."""
+    opened = Database(f"sqlite:///{database_file}{request.param}")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from reconciler.errors import LeaseHeldError, LeaseLostError
 from reconciler.loading.settings import Settings
 from reconciler.store import events
 from reconciler.store.database import Database
-from reconciler.store.leases import TTL, Lease, Owner, acquire, boot_id, process_start
+from reconciler.store.leases import TTL, Lease, acquire
+from reconciler.store.owners import Owner, boot_id, process_start
 from reconciler.store.tables import leases
 
 NAME = "Entry/one"
@@ -35,9 +36,10 @@ from reconciler.engine.keeper import LeaseKeeper
 from reconciler.errors import LeaseLostError
 from reconciler.store import events, leases
 from reconciler.store.database import Database
+from reconciler.store.owners import Owner
 database = Database.at(Path(sys.argv[1]))
 ttl = float(sys.argv[2])
-owner = leases.Owner.this_process("holding")
+owner = Owner.this_process("holding")
 keeper = LeaseKeeper(ttl)
 try:
     with keeper.holding(lambda: leases.acquire(database, "Entry/one", owner, ttl)) as lease:
@@ -201,7 +203,7 @@ def test_who_cannot_be_seen_from_here_is_not_assumed_dead(database: Database, el
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
 def test_the_same_pid_in_another_pid_namespace_is_somebody_else() -> None:
-    code = "from reconciler.store.leases import boot_id; print(boot_id())"
+    code = "from reconciler.store.owners import boot_id; print(boot_id())"
     inside = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code],
         capture_output=True,

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from reconciler.model.condition import Condition
 from reconciler.model.resource import ResourceRef
-from reconciler.store import statuses
+from reconciler.store import remembered, statuses
 from reconciler.store.database import Database
 from reconciler.store.statuses import StatusUpdate
 from reconciler.store.tables import statuses as table
@@ -143,8 +143,8 @@ def test_an_approval_names_the_change_and_may_be_given_twice(known: Database) ->
             statuses.approve(known, connection, ONE, "f", "ann")
         statuses.approve(known, connection, TWO, "g", "ann")
     with known.read() as connection:
-        assert statuses.approved(connection) == {(ONE, "f"), (TWO, "g")}
+        assert remembered.approved(connection) == {(ONE, "f"), (TWO, "g")}
     with known.write() as connection:
         statuses.drop_approvals(connection, ONE)
     with known.read() as connection:
-        assert statuses.approved(connection) == {(TWO, "g")}
+        assert remembered.approved(connection) == {(TWO, "g")}

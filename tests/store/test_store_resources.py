@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from sqlalchemy import insert, select, update
 from reconciler.model.digest import digest
 from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
 from reconciler.model.secret import Secret, SpecFile
-from reconciler.store import resources
+from reconciler.store import remembered, resources
 from reconciler.store.database import Database
-from reconciler.store.resources import Desired, Recording, Scope
+from reconciler.store.remembered import Desired, Scope
+from reconciler.store.resources import Recording
 from reconciler.store.tables import resources as table
 from reconciler.store.tables import statuses
 
@@ -21,6 +23,14 @@ KEY = b"k" * 32
 RECORDING = Recording(KEY, lambda resource: resource.lifecycle.depends_on)
 SPECS = Scope(("file:specs/", "api"))
 MARKER = "hunter2-marker"
+
+
+@pytest.fixture(params=["", "?timeout=10"], ids=["plain", "sqlalchemy"])
+def database(request: pytest.FixtureRequest, database_file: Path) -> Iterator[Database]:
+    """Read through the driver, and read through SQLAlchemy, as every store is that is no plain file."""
+    opened = Database(f"sqlite:///{database_file}{request.param}")
+    yield opened
+    opened.close()
 
 
 def ref(name: str) -> ResourceRef:
@@ -34,8 +44,8 @@ def wants(name: str, owner: str = "file:specs/a.yaml", size: int = 1, **values: 
 
 
 def merge(database: Database, wanted: Iterable[Resource], scope: Scope = SPECS, refs: Any = None) -> Desired:
-    with database.read() as connection:
-        return resources.merge(connection, {one.ref: one for one in wanted}, scope, refs)
+    with database.reading() as connection:
+        return remembered.merge(connection, {one.ref: one for one in wanted}, scope, refs)
 
 
 def load(database: Database, *wanted: Resource, scope: Scope = SPECS, refs: Any = None) -> Desired:
@@ -60,8 +70,8 @@ def test_a_new_resource_has_generation_one_and_a_blank_status(database: Database
     merged = load(database, wants("one"))
     assert merged.changed == {ref("one")}
     assert merged.resources[ref("one")].generation == 1
-    with database.read() as connection:
-        record = resources.load_records(connection)[ref("one")]
+    with database.reading() as connection:
+        record = remembered.load_records(connection)[ref("one")]
     assert (record.applied, record.touched, record.ready, record.vanished) == (None, False, False, False)
 
 
@@ -89,8 +99,8 @@ def test_row_0_10_upsert_keeps_states(database: Database) -> None:
     after = rows(database)["one"]
     assert after.created_at == 1.0
     assert after.updated_at >= before.updated_at
-    with database.read() as connection:
-        record = resources.load_records(connection, [ref("one")])[ref("one")]
+    with database.reading() as connection:
+        record = remembered.load_records(connection, [ref("one")])[ref("one")]
     assert (record.applied, record.touched, record.protected, record.ready) == ({"size": 1}, True, True, True)
 
 
@@ -198,8 +208,8 @@ def test_a_stored_resource_is_read_as_it_was_written(database: Database) -> None
     lifecycle = Lifecycle(depends_on=(ref("base"),), deletion="protect", ignore=("spec.a",), interval=9.0)
     written = wants("one", lifecycle=lifecycle, labels={"env": "dev"})
     load(database, written)
-    with database.read() as connection:
-        record = resources.load_records(connection, [ref("one")])[ref("one")]
+    with database.reading() as connection:
+        record = remembered.load_records(connection, [ref("one")])[ref("one")]
     read = record.resource
     assert (read.spec, read.labels, read.lifecycle, read.digest) == (
         {"size": 1},
@@ -221,10 +231,10 @@ def test_a_document_of_the_api_is_kept_as_it_was_given(database: Database) -> No
     assert put(database, wants("one", owner="api")) == 1
     assert put(database, wants("one", owner="api", size=2)) == 2
     with database.read() as connection:
-        documents = resources.documents(connection)
+        documents = remembered.documents(connection)
         assert resources.owner_of(connection, ref("one")) == "api"
         assert resources.owner_of(connection, ref("nobody")) is None
-        assert resources.living(connection) == [ref("one")]
+        assert remembered.living(connection) == [ref("one")]
     assert documents[ref("one")]["spec"] == {"size": 2}
 
 
@@ -232,11 +242,11 @@ def test_what_the_api_withdraws_vanished_and_can_be_forgotten(database: Database
     put(database, wants("one", owner="api"))
     with database.write() as connection:
         resources.withdraw(database, connection, ref("one"), "deleted by ann")
-        assert resources.documents(connection) == {}
+        assert remembered.documents(connection) == {}
         assert resources.owner_of(connection, ref("one")) is None
-        assert resources.load_records(connection)[ref("one")].vanished_why == "deleted by ann"
+        assert remembered.load_records(connection)[ref("one")].vanished_why == "deleted by ann"
         resources.forget(connection, ref("one"))
-        assert resources.load_records(connection) == {}
+        assert remembered.load_records(connection) == {}
         assert connection.execute(select(statuses)).all() == []
 
 
@@ -252,8 +262,8 @@ def test_waiting_deletes_are_counted_over_the_whole_store(database: Database) ->
     set_status(database, "off", touched=1)
     set_status(database, "kept", touched=1)
     set_status(database, "held", touched=1, protected=1)
-    with database.read() as connection:
-        waiting = resources.pending_destroys(connection)
+    with database.reading() as connection:
+        waiting = remembered.pending_destroys(connection)
     assert (waiting.vanished, waiting.absent) == (1, 1)
 
 
@@ -261,8 +271,8 @@ def test_by_hand_suspended_is_part_of_what_is_remembered(database: Database) -> 
     load(database, wants("one"), wants("two"))
     set_status(database, "one", suspend_since=5.0, suspend_reason="debugging")
     set_status(database, "two", suspend_since=5.0, suspend_reason="")
-    with database.read() as connection:
-        records = resources.load_records(connection)
+    with database.reading() as connection:
+        records = remembered.load_records(connection)
     assert (records[ref("one")].suspended, records[ref("two")].suspended) == ("debugging", "suspended by hand")
 
 
@@ -270,16 +280,16 @@ def test_a_row_without_a_status_is_read_all_the_same(database: Database) -> None
     load(database, wants("one"))
     with database.write() as connection:
         connection.execute(statuses.delete())
-    with database.read() as connection:
-        record = resources.load_records(connection)[ref("one")]
+    with database.reading() as connection:
+        record = remembered.load_records(connection)[ref("one")]
     assert (record.ready, record.observed_generation, record.suspended) == (False, 0, "")
 
 
 def test_thousands_are_merged_and_looked_up(database: Database) -> None:
     many = [wants(f"n{number}") for number in range(1500)]
     assert len(load(database, *many).changed) == 1500
-    with database.read() as connection:
-        assert len(resources.load_records(connection, [one.ref for one in many[:900]])) == 900
+    with database.reading() as connection:
+        assert len(remembered.load_records(connection, [one.ref for one in many[:900]])) == 900
     assert load(database, *many).changed == frozenset()
 
 
@@ -289,5 +299,5 @@ def test_the_statement_that_inserts_is_the_same_for_new_and_known(database: Data
             insert(statuses).values(kind="Entry", name="one", message="", conditions="[]", drift="[]", touched=1)
         )
     load(database, wants("one"))
-    with database.read() as connection:
-        assert resources.load_records(connection)[ref("one")].touched, "a status that was there is kept"
+    with database.reading() as connection:
+        assert remembered.load_records(connection)[ref("one")].touched, "a status that was there is kept"

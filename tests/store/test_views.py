@@ -20,12 +20,13 @@ from reconciler.model.plan import Action, Change, FieldDiff, PlannedStep
 from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
 from reconciler.model.result import StepOutcome
 from reconciler.model.secret import Secret
-from reconciler.store import events, journal, leases, resources, statuses, tables, views
+from reconciler.store import events, journal, leases, remembered, resources, statuses, tables, views
 from reconciler.store.database import Database
+from reconciler.store.owners import Owner
 
 KEY = b"k" * 32
 REF = ResourceRef("Cluster", "dev")
-OWNER = leases.Owner.this_process("test")
+OWNER = Owner.this_process("test")
 RECORDING = resources.Recording(KEY, lambda wanted: wanted.lifecycle.depends_on)
 
 
@@ -40,9 +41,9 @@ def database(tmp_path: Path, fresh_database: Path) -> Iterator[Database]:
 
 def want(database: Database, *wanted: Resource) -> None:
     """Make these, and nothing else, the desired state of the folder `specs`."""
-    scope = resources.Scope(("file:specs/",))
+    scope = remembered.Scope(("file:specs/",))
     with database.write() as connection:
-        merged = resources.merge(connection, {resource.ref: resource for resource in wanted}, scope)
+        merged = remembered.merge(connection, {resource.ref: resource for resource in wanted}, scope)
         resources.record(database, connection, merged, RECORDING)
 
 

@@ -11,8 +11,9 @@ from reconciler.model.plan import Action, Change, FieldDiff, PlannedStep
 from reconciler.model.resource import Lifecycle, Resource, ResourceRef, Source
 from reconciler.model.result import StepOutcome
 from reconciler.model.secret import Secret
-from reconciler.store import events, journal, leases, resources, statuses, tables
+from reconciler.store import events, journal, leases, remembered, resources, statuses, tables
 from reconciler.store.database import Database
+from reconciler.store.owners import Owner
 
 KEY = b"k" * 32
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> javascript:alert(1) \"'&{{7*7}}"
@@ -25,7 +26,7 @@ class Filling:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.owner = leases.Owner.this_process("test")
+        self.owner = Owner.this_process("test")
         self.recording = resources.Recording(KEY, lambda wanted: wanted.lifecycle.depends_on)
         self.wanted: dict[ResourceRef, Resource] = {}
 
@@ -37,7 +38,7 @@ class Filling:
     def load(self) -> None:
         """Store the desired state; what is no longer in it vanishes."""
         with self.database.write() as connection:
-            merged = resources.merge(connection, self.wanted, resources.Scope(("file:specs/",), revision="0" * 40))
+            merged = remembered.merge(connection, self.wanted, remembered.Scope(("file:specs/",), revision="0" * 40))
             resources.record(self.database, connection, merged, self.recording)
 
     def resource(

@@ -107,7 +107,7 @@ def has_table(connection: Readable, name: str) -> bool:
     """Whether there is a table of this name."""
     if isinstance(connection, FileConnection):
         return connection.has_table(name)
-    from sqlalchemy import inspect  # noqa: PLC0415 - likewise
+    from sqlalchemy import inspect  # noqa: PLC0415 - whoever made the connection has loaded it
 
     return bool(inspect(connection).has_table(name))
 
@@ -121,7 +121,7 @@ def quoted(connection: Readable, name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _prepared(statement: str) -> TextClause:
-    from sqlalchemy import text  # noqa: PLC0415 - whoever made the connection has loaded it
+    from sqlalchemy import text  # noqa: PLC0415 - likewise
 
     return text(statement)
 

@@ -212,6 +212,47 @@ def test_a_template_of_ones_own_is_pushed_unless_it_leads_elsewhere(lab: Project
     assert shop.repository.git("show", "main:notes.txt") == "{{ nothing is rendered here }}"
 
 
+def test_a_template_of_ones_own_that_is_edited_is_pushed_again(lab: ProjectLab, dev: LabCluster) -> None:
+    """Also where nothing in the document moved; and a folder that cannot be read says so and changes nothing."""
+    shop = lab.shop("edited-template", template={"path": "mine"})
+    shop.repository.git("update-ref", "-d", "refs/heads/main")
+    mine = shop.folder / "mine"
+    for name, text in {
+        "template.json": '{"description": "Mine.", "variables": {}}',
+        "overlay/kustomization.yaml.j2": "resources: []\n",
+        "files/notes.txt": "first\n",
+    }.items():
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text(text)
+    shop.apply()
+    assert_done(shop)
+    assert shop.plan() is None
+    written, commit = dev.gate.writes(), shop.repository.head()
+
+    (mine / "files" / "notes.txt").write_text("second\n")
+    (mine / "files" / "more.txt").write_text("more\n")
+    planned = shop.plan()
+    assert planned is not None
+    assert [step["name"] for step in planned["steps"]] == ["push_template", "finalize"]
+    assert "edited since it was pushed" in json.dumps(planned["diffs"])
+    shop.apply()
+    assert [shop.repository.git("show", f"main:{name}.txt") for name in ("notes", "more")] == ["second", "more"]
+    assert shop.repository.git("rev-parse", "main~1") == commit, "one commit, on top"
+    assert shop.plan() is None
+    assert dev.gate.writes() == written, "Flux sees the new commit by itself"
+
+    mine.rename(shop.folder / "elsewhere")
+    assert shop.plan() is None, "what cannot be read is not taken for edited"
+    shop.apply(code=None)
+    said = shown(shop)
+    assert said["ready"] == "False"
+    assert 'template.path "mine": there is no such folder' in said["message"]
+    assert (shop.repository.git("show", "main:notes.txt"), dev.gate.writes()) == ("second", written)
+    (shop.folder / "elsewhere").rename(mine)
+    shop.apply()
+    assert shown(shop)["ready"] == "True"
+
+
 def test_a_plan_names_variables_that_a_template_does_not_take(lab: ProjectLab) -> None:
     shop = lab.shop("variables", cluster="planned", template={"name": "web-app", "variables": {"port": "80"}})
     shop.write()

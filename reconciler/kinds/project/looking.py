@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.errors import ReconcilerError, UnreachableError
+from reconciler.errors import ReconcilerError, SpecError, UnreachableError
 from reconciler.kind import Context, KnownCluster
 from reconciler.kinds.project import rows
 from reconciler.kinds.project.flux_install import seen_installs
@@ -26,8 +26,8 @@ from reconciler.kinds.project.objects import (
     places,
 )
 from reconciler.kinds.project.seeing import Live, Seen, fetch, is_leaving
-from reconciler.kinds.project.spec import EnvironmentSpec, ProjectSpec, with_id
-from reconciler.kinds.project.templating import foreseen
+from reconciler.kinds.project.spec import EnvironmentSpec, ProjectSpec, TemplateSpec, with_id
+from reconciler.kinds.project.templating import AS_PUSHED, EDITED, folder_digest, foreseen
 from reconciler.model.digest import to_plain
 from reconciler.model.kstatus import health_of
 from reconciler.model.observation import Observation
@@ -141,6 +141,7 @@ class Look:
         self._digest_of = context.digest_of
         self._records = context.records
         self._wanted = list(self._both_forms())
+        self._folder, self._unreadable = _folder(subject.spec, context)
 
     def _both_forms(self) -> Iterator[tuple[Place, Any, Place, Any]]:
         """Every wanted object: where and as it is in the API, and in the words of the plan; secrets as digests."""
@@ -162,7 +163,7 @@ class Look:
         if repository is not None:
             state["repository"] = repository
         if spec.template is not None:
-            state["template"] = rows.pushed_of(row)[0]
+            state["template"] = self._template(spec.template)
         if spec.flux.install:
             served = {name: not seen.unserved for name, seen in self._seen.items()}
             state["flux"] = seen_installs(spec, self._records, served)
@@ -178,13 +179,16 @@ class Look:
         return state
 
     def trouble(self) -> str:
-        """Why what is there does not work, in Flux' own words: of the first object that failed; "" while none has."""
+        """Why what is there does not work, in Flux' own words: of the first object that failed; "" while none has.
+
+        Or why nobody can tell whether the template is still as it was pushed.
+        """
         for place, live in self._flux_objects():
             health = health_of(live)
             is_late = self._spec.wait_ready and health.state != "current"
             if health.state == "failed" or is_late:
                 return f"{place}: {health.reason}: {health.message}"
-        return ""
+        return self._unreadable
 
     def note(self) -> str:
         """What people should know before anything is changed."""
@@ -212,6 +216,14 @@ class Look:
     def _in_words(self, there: str, wanted: str) -> str:
         """A recorded name as the plan has it; one that was never recorded is as wanted."""
         return wanted if there in ("", with_id(wanted, self._recorded.id)) else there
+
+    def _template(self, wanted: TemplateSpec) -> Any:
+        """What was pushed, and whether its folder is still like that; as far as nobody can tell, it is."""
+        pushed = rows.pushed_of(self._recorded.project)
+        if pushed.made_of is None or not wanted.path:
+            return pushed.made_of
+        is_as_pushed = self._folder in (pushed.folder, None)
+        return {**pushed.made_of, "folder": AS_PUSHED if is_as_pushed else EDITED}
 
     def _repository(self) -> dict[str, Any] | None:
         name = self._spec.repository.name
@@ -278,6 +290,14 @@ class Look:
             "applied": applied,
             "attempted": status.get("lastAttemptedRevision") or applied,
         }
+
+
+def _folder(spec: ProjectSpec, context: Context) -> tuple[str | None, str]:
+    """The digest of the template's folder, or None and why it cannot be read."""
+    try:
+        return folder_digest(spec, context.settings), ""
+    except SpecError as error:
+        return None, f"spec.template: {error.message}"
 
 
 def _is_recorded(place: Place, recorded: set[rows.Key]) -> bool:

@@ -185,10 +185,21 @@ def approvals_of(row: Row) -> tuple[bool, int]:
     return bool(config.get("approvalRequired", False)), int(config.get("minApprovals", 1))
 
 
-def pushed_of(project: Row) -> tuple[Any, dict[str, str]]:
-    """What was last pushed of a template: what it was made of, and the ids of the files' contents by path."""
+class Pushed(NamedTuple):
+    """What was last pushed of a template. made_of: what decided what it gave; None where nothing was pushed.
+
+    files: the ids of their contents by path. folder: the digest of a folder of one's own, "" for one that we ship.
+    """
+
+    made_of: Any
+    files: dict[str, str]
+    folder: str
+
+
+def pushed_of(project: Row) -> Pushed:
+    """What is recorded of a project's template."""
     config = json.loads(project["template_config"] or "{}")
-    return config.get("template"), dict(config.get("pushed", {}))
+    return Pushed(config.get("template"), dict(config.get("pushed", {})), config.get("folder", ""))
 
 
 def _unclaimed(records: Records, spec: ProjectSpec) -> Row | None:

@@ -41,7 +41,7 @@ from reconciler.kinds.project.repositories import push_template as push
 from reconciler.kinds.project.rows import Made
 from reconciler.kinds.project.seeing import Seen, fetch
 from reconciler.kinds.project.spec import ProjectSpec
-from reconciler.kinds.project.templating import files_of, made_of
+from reconciler.kinds.project.templating import files_of, folder_digest, made_of
 from reconciler.model.secret import Secret
 from reconciler.planning.diff import diff
 from reconciler.transports.git_objects import blob_id
@@ -85,10 +85,11 @@ def push_template(context: Context) -> Done | None:
         context.log("there is no template, and the repository is taken as it is\n")
         return None
     recorded = rows_of(context)
+    folder = folder_digest(spec, context.settings)  # first: what is edited from here on is seen by the next look
     files = files_of(spec, recorded.id, context.settings)
-    published = push(spec, files, context, rows.pushed_of(recorded.project)[1])
+    published = push(spec, files, context, rows.pushed_of(recorded.project).files)
     pushed = {path: blob_id(content, published.commit) for path, content in files.items()}
-    config = json.dumps({"template": made_of(spec), "pushed": pushed}, sort_keys=True)
+    config = json.dumps({"template": made_of(spec), "pushed": pushed, "folder": folder}, sort_keys=True)
 
     def write(records: Records, project_id: str) -> None:
         records.put(rows.PROJECTS, {"id": project_id}, {"template_config": config})

@@ -9,6 +9,7 @@ Files that end in `.yaml.j2` or `.yml.j2` are templates and lose the `.j2`; ever
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,15 @@ class Folder:
 
     name: str
     content: Mapping[str, bytes]
+
+    @property
+    def digest(self) -> str:
+        """Of every path and every byte."""
+        found = hashlib.sha256()
+        for path, content in self.content.items():
+            found.update(f"{path}\0{len(content)}\0".encode())
+            found.update(content)
+        return found.hexdigest()
 
 
 def built_in_names() -> list[str]:

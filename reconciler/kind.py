@@ -64,9 +64,13 @@ def managing_clusters(clusters: Mapping[str, KnownCluster]) -> list[str]:
     return sorted(name for name, one in clusters.items() if one.role == "management" and one.is_wanted)
 
 
+MANAGING = ""
+"""In a `Watch`: whichever clusters manage the others, for who cannot know them by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A live type that a kind wants to be told about. cluster: its recorded name."""
+    """A live type that a kind wants to be told about. cluster: its recorded name, or MANAGING."""
 
     cluster: str
     api_version: str

@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from reconciler.engine.queue import WorkQueue
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.workspace import Workspace
 from reconciler.errors import ReconcilerError
-from reconciler.kind import KnownCluster, Watch, WatchesLive
+from reconciler.kind import MANAGING, KnownCluster, Watch, WatchesLive, managing_clusters
 from reconciler.model.marks import owner_of
 from reconciler.model.resource import Resource, ResourceRef
 
@@ -96,6 +97,7 @@ class LiveWatches:
         )
         self._spacing = Spacing()
         self._named: dict[ResourceRef, tuple[Resource, tuple[Watch, ...]]] = {}
+        self._asked: Wanted = {}
         self._wanted: Wanted = {}
         self._streams: dict[Watch, tuple[LiveStream, _Way]] = {}
         self._ending: list[LiveStream] = []
@@ -136,20 +138,23 @@ class LiveWatches:
                 self._follow()
             except Exception as error:  # noqa: BLE001 - a store that is away comes back
                 tell(log, error, "the clusters to watch could not be read")
-            self._wake.wait(CHECK if self._wanted or self._streams else None)
+            self._wake.wait(CHECK if self._asked or self._streams else None)
             self._wake.clear()
 
     def _follow(self) -> None:
         """Bring the streams in step with what is wanted and with the clusters."""
         if self._moved.is_set():
             self._moved.clear()
-            before, self._wanted = self._wanted, self._read_wanted()
-            for watch in self._streams:  # what was told of these until now was told nobody
-                self._queue.add(self._wanted.get(watch, frozenset()) - before.get(watch, frozenset()))
-            self._spacing.keep({ref for refs in self._wanted.values() for ref in refs})
-        if not self._wanted and not self._streams:
+            self._asked = self._read_wanted()
+            self._spacing.keep({ref for refs in self._asked.values() for ref in refs})
+        if not self._asked and not self._streams:
             return
-        ways = {name: way for name, one in known_clusters(self._runtime).items() if (way := _way_to(one)) is not None}
+        clusters = known_clusters(self._runtime)
+        before, self._wanted = self._wanted, _placed(self._asked, managing_clusters(clusters))
+        for watch in self._streams:
+            if fresh := self._wanted.get(watch, frozenset()) - before.get(watch, frozenset()):
+                self._queue.add(fresh)  # what was told of these until now was told nobody
+        ways = {name: way for name, one in clusters.items() if (way := _way_to(one)) is not None}
         chosen = self._chosen({watch for watch in self._wanted if watch.cluster in ways})
         for watch, (stream, way) in list(self._streams.items()):
             if watch not in chosen or ways[watch.cluster] != way:
@@ -218,6 +223,16 @@ class LiveWatches:
         if ref is None or ref not in self._wanted.get(watch, ()):
             return
         self._queue.add([ref], self._spacing.delay_of(ref))
+
+
+def _placed(asked: Wanted, managing: Iterable[str]) -> Wanted:
+    """What is asked for of the clusters that manage the others, asked of each of these by its name."""
+    found: dict[Watch, frozenset[ResourceRef]] = {}
+    for watch, refs in asked.items():
+        for cluster in managing if watch.cluster == MANAGING else (watch.cluster,):
+            placed = replace(watch, cluster=cluster)
+            found[placed] = found.get(placed, frozenset()) | refs
+    return found
 
 
 def _way_to(cluster: KnownCluster) -> _Way | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.argocd.argo_lab import DEVOPS, ArgoLab, application_set
 from tests.clusters.sandbox_lab import cluster
 from tests.daemon.lab import document, until
@@ -152,16 +154,18 @@ def test_without_the_one_management_cluster_it_says_what_is_missing(other: ArgoL
     assert "devops, ops all have role management: name one in spec.cluster" in shown
 
 
-def test_the_daemon_follows_clusters_and_puts_drift_right_at_once(lab: ArgoLab) -> None:
-    """No interval is waited for: it is five minutes."""
-    lab.write("set.yaml", application_set("daily", cluster=DEVOPS, **chosen("daily")))
+@pytest.mark.parametrize("place", [{"cluster": DEVOPS}, {}], ids=["named", "management"])
+def test_the_daemon_follows_clusters_and_puts_drift_right_at_once(lab: ArgoLab, place: dict[str, str]) -> None:
+    """No interval is waited for: it is five minutes. Also where no document says which cluster it lives in."""
+    name = "daily" if place else "nightly"
+    lab.write("set.yaml", application_set(name, **place, **chosen(name)))
     daemon = lab.daemon()
-    lab.await_ready("ApplicationSet/daily")
-    assert lab.names("daily") == []
-    lab.write("daily.yaml", grouped("day", "daily"))
-    until(lambda: lab.names("daily") == ["day"], daemon.err)
-    lab.by_hand("daily", {"spec": {"goTemplate": False}})
-    until(lambda: (lab.live_set("daily") or {})["spec"]["goTemplate"], daemon.err)
-    lab.write("daily.yaml", grouped("day", "daily", ABSENT))
-    until(lambda: lab.names("daily") == [], daemon.err)
+    lab.await_ready(f"ApplicationSet/{name}")
+    assert lab.names(name) == []
+    lab.write("daily.yaml", grouped(f"in-{name}", name))
+    until(lambda: lab.names(name) == [f"in-{name}"], daemon.err)
+    lab.by_hand(name, {"spec": {"goTemplate": False}})
+    until(lambda: (lab.live_set(name) or {})["spec"]["goTemplate"], daemon.err)
+    lab.write("daily.yaml", grouped(f"in-{name}", name, ABSENT))
+    until(lambda: lab.names(name) == [], daemon.err)
     assert daemon.terminate() == 0

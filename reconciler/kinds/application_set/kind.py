@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reconciler.kind import Context, Records, Step, Watch
+from reconciler.kind import MANAGING, Context, Records, Step, Watch
 from reconciler.model.observation import Observation
 from reconciler.model.plan import Change
 from reconciler.model.resource import Resource, ResourceRef, State
@@ -45,11 +45,10 @@ class ApplicationSetKind:
         return f"cluster/{cluster}" if cluster else "management"
 
     def watches(self, resource: Resource) -> Sequence[Watch]:
-        """The set itself, where it is known from the spec alone in which cluster it lives."""
+        """The set itself, in the cluster that the spec names or in the one that manages the others."""
         from reconciler.kinds.application_set.manifest import API_VERSION, KIND_NAME  # noqa: PLC0415 - see `_spec_of`
 
-        cluster = _spec_of(resource).cluster
-        return (Watch(cluster, API_VERSION, KIND_NAME),) if cluster else ()
+        return (Watch(_spec_of(resource).cluster or MANAGING, API_VERSION, KIND_NAME),)
 
     def normalize(self, resource: Resource) -> State:
         """The desired state. Which elements it has to have only the records know: `looking` compares them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-import uuid
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ class Owner:
     boot_id: str
     pid: int
     pid_start: int
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    token: str = field(default_factory=lambda: os.urandom(16).hex())
 
     @classmethod
     def this_process(cls, command: str) -> Owner:

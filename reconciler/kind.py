@@ -99,7 +99,10 @@ class ProcessTransport(Protocol):
 
 
 class Records(Protocol):
-    """A kind's own tables, by table name. Writes are bound to the lease: whoever lost it gets LeaseLostError."""
+    """A kind's own tables, by table name. Writes are bound to the lease: whoever lost it gets LeaseLostError.
+
+    Values are as the database stores them: numbers, texts, bytes and None.
+    """
 
     def transaction(self) -> AbstractContextManager[Records]:
         """Everything inside is written together or not at all; other writers wait."""

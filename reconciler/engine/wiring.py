@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.engine.runtime import Runtime
 from reconciler.engine.workspace import Workspace
+from reconciler.errors import UsageError
 from reconciler.kinds import Kinds, discover
 from reconciler.loading.loader import Loader
 from reconciler.loading.settings import Settings, digest_key, ensure_home
@@ -89,9 +90,13 @@ class KindTables(Mapping[str, "Mapping[str, Table]"]):
     def __init__(self, kinds: Kinds) -> None:
         packages = kinds.packages.items()
         self._modules = {name: f"{package.module}.tables" for name, package in packages if package.has_tables}
+        self._checked: set[str] = set()
 
     def __getitem__(self, name: str) -> Mapping[str, Table]:
         tables: Mapping[str, Table] = importlib.import_module(self._modules[name]).metadata.tables
+        if name not in self._checked:
+            _check_columns(self._modules[name], tables)
+            self._checked.add(name)
         return tables
 
     def __iter__(self) -> Iterator[str]:
@@ -123,6 +128,14 @@ class KindKeys(Mapping[str, "Keys"]):
 
     def __len__(self) -> int:
         return len(self._packages)
+
+
+def _check_columns(module: str, tables: Mapping[str, Table]) -> None:
+    """Raises UsageError for a column whose values would be others in Python than in the database."""
+    for column in (column for table in tables.values() for column in table.columns):
+        if column.type.python_type not in (int, float, str, bytes):
+            message = f"{module}: {column} is of type {column.type!r}, but tables hold numbers, texts and bytes only"
+            raise UsageError("BadPlugin", message)
 
 
 def primary_keys(tables: Mapping[str, Table]) -> dict[str, list[str]]:

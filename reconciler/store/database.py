@@ -152,7 +152,7 @@ class Database:
 
 
 def _plain_file(url: str) -> Path | None:
-    """The file of `sqlite:///FILE`; None for an address that says more, for which SQLAlchemy is asked."""
+    """The file of `sqlite:///FILE`; None for an address that says more or is quoted, for which SQLAlchemy is asked."""
     scheme, _, path = url.partition(":///")
-    is_plain = scheme == "sqlite" and path and not path.startswith((":memory:", "file:")) and "?" not in path
+    is_plain = scheme == "sqlite" and path and not path.startswith((":memory:", "file:")) and not {"?", "%"} & set(path)
     return Path(path) if is_plain else None

@@ -64,6 +64,9 @@ class FileReaders:
             finally:
                 self._give_back(driver)
         except sqlite3.Error as error:
+            if "locked" in str(error):
+                wait = f"{self._busy_timeout:g} s"
+                raise DatabaseError("DatabaseLocked", f"{self._path} could not be read for {wait}: {error}") from error
             raise DatabaseError("DatabaseError", f"{self._path}: {error}") from error
 
     def close(self) -> None:
@@ -127,6 +130,10 @@ def _prepared(statement: str) -> TextClause:
 
 
 def listed(name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:
-    """`:name_0, :name_1 …` for an `IN (…)`, and the values for it."""
-    bound = {f"{name}_{place}": value for place, value in enumerate(values)}
+    """`:name_0, :name_1 …` for an `IN (…)`, and the values for it. values: at least one.
+
+    Filled up with the last one to a power of two, so that there are few different statements to be prepared and kept.
+    """
+    length = 1 << (len(values) - 1).bit_length()
+    bound = {f"{name}_{place}": values[min(place, len(values) - 1)] for place in range(length)}
     return ", ".join(f":{one}" for one in bound), bound

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reconciler.store.reading import Readable
 
 API_OWNER = "api"
-_AT_ONCE = 5000
+_AT_ONCE = 512  # SQLite looks for the place of each named value among all names
 _STORED = """
     SELECT resources.kind, resources.name, resources.owner, resources.line, resources.column, resources.revision,
         resources.labels, resources.lifecycle, resources.spec, resources.digest, resources.generation,

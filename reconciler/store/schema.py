@@ -7,6 +7,7 @@ its branch, so that "is it at head?" is answered by listing folders; Alembic is 
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -32,6 +33,8 @@ def open_database(url: str, kind_folders: Sequence[Path] = (), busy_timeout: flo
         wanted = heads(folders)
         if database.file is not None and not is_in_wal_mode(database.file):
             check_unused(database.file, folders)
+            with database.read():  # which turns it to that mode, so that nobody who reads is in a writer's way
+                pass
         if _stored(database) != wanted:
             with _alone(database):
                 _migrate(database, folders, wanted)
@@ -54,7 +57,7 @@ def heads(folders: Sequence[Path]) -> frozenset[str]:
 
 
 def _stored(database: Database) -> frozenset[str]:
-    if database.file is not None and not database.file.exists():
+    if database.file is not None and not os.path.exists(database.file):  # noqa: PTH110 - which raises where it may not look
         with database.read():  # which makes it
             return frozenset()
     with database.reading() as connection:

@@ -19,8 +19,10 @@ import pytest
 import yaml
 from imports import imported
 from place import Place
+from sqlalchemy import JSON, Boolean, Column, DateTime, MetaData, Numeric, String, Table
 
 from reconciler.engine.wiring import KindKeys, KindTables, primary_keys
+from reconciler.errors import UsageError
 from reconciler.kinds import KindPackage, discover
 from reconciler.model.observation import Observation
 from reconciler.model.record import Record
@@ -85,6 +87,18 @@ def test_the_keys_of_its_tables_are_known_without_loading_them(name: str) -> Non
     if PACKAGES[name].has_tables:
         assert KindKeys(kinds)[name] == primary_keys(KindTables(kinds)[name])
     assert (PACKAGES[name].table_keys is None) == (name == "Entry")
+
+
+CONVERTED = {"DateTime": DateTime(), "Boolean": Boolean(), "Numeric": Numeric(), "JSON": JSON()}
+
+
+@pytest.mark.parametrize("word", CONVERTED)
+def test_tables_whose_values_python_would_see_otherwise_are_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = importlib.import_module("entry_kind.tables")
+    monkeypatch.setattr(tables, "metadata", MetaData())
+    Table("entries", tables.metadata, Column("name", String(63), primary_key=True), Column("odd", CONVERTED[word]))
+    with pytest.raises(UsageError, match=rf"entry_kind.tables: entries\.odd is of type {word}"):
+        KindTables(discover(["entry_kind"]))["Entry"]
 
 
 @BY_NAME

@@ -212,18 +212,26 @@ def test_a_template_of_ones_own_is_pushed_unless_it_leads_elsewhere(lab: Project
     assert shop.repository.git("show", "main:notes.txt") == "{{ nothing is rendered here }}"
 
 
+MINE = {
+    "template.json": '{"description": "Mine.", "variables": {}}',
+    "overlay/kustomization.yaml.j2": "resources: []\n",
+    "files/notes.txt": "first\n",
+}
+
+
+def write_template(shop: Shop) -> Path:
+    """A template beside the project's document, and nothing in its repository."""
+    shop.repository.git("update-ref", "-d", "refs/heads/main")
+    for name, text in MINE.items():
+        (shop.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.folder / "mine" / name).write_text(text)
+    return shop.folder / "mine"
+
+
 def test_a_template_of_ones_own_that_is_edited_is_pushed_again(lab: ProjectLab, dev: LabCluster) -> None:
     """Also where nothing in the document moved; and a folder that cannot be read says so and changes nothing."""
     shop = lab.shop("edited-template", template={"path": "mine"})
-    shop.repository.git("update-ref", "-d", "refs/heads/main")
-    mine = shop.folder / "mine"
-    for name, text in {
-        "template.json": '{"description": "Mine.", "variables": {}}',
-        "overlay/kustomization.yaml.j2": "resources: []\n",
-        "files/notes.txt": "first\n",
-    }.items():
-        (mine / name).parent.mkdir(parents=True, exist_ok=True)
-        (mine / name).write_text(text)
+    mine = write_template(shop)
     shop.apply()
     assert_done(shop)
     assert shop.plan() is None
@@ -241,6 +249,20 @@ def test_a_template_of_ones_own_that_is_edited_is_pushed_again(lab: ProjectLab, 
     assert shop.plan() is None
     assert dev.gate.writes() == written, "Flux sees the new commit by itself"
 
+    (mine / "files" / ".notes.txt.swp").write_text("somebody has it open")
+    (mine / "files" / ".#notes.txt").symlink_to("ann@here.1")
+    assert shop.plan() is None, "what editors leave is nobody's template"
+
+    (mine / "files" / "notes.txt").write_text("third\n")
+    reviewed = shop.plan()
+    (mine / "files" / "notes.txt").write_text("fourth\n")
+    other = shop.plan()
+    assert reviewed is not None
+    assert other is not None
+    assert reviewed["fingerprint"] != other["fingerprint"], "who allows the one has not allowed the other"
+    (mine / "files" / "notes.txt").write_text("second\n")
+    assert shop.plan() is None
+
     mine.rename(shop.folder / "elsewhere")
     assert shop.plan() is None, "what cannot be read is not taken for edited"
     shop.apply(code=None)
@@ -251,6 +273,25 @@ def test_a_template_of_ones_own_that_is_edited_is_pushed_again(lab: ProjectLab, 
     (shop.folder / "elsewhere").rename(mine)
     shop.apply()
     assert shown(shop)["ready"] == "True"
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "~nosuchuser/mine"])
+def test_a_template_that_cannot_be_looked_for_concerns_its_project_alone(lab: ProjectLab, path: str) -> None:
+    """It is said, the others of its cluster are looked at as ever, and it can be deleted."""
+    name = f"led-astray-{len(path)}"
+    shop = lab.shop(name, template={"path": "mine"})
+    write_template(shop)
+    shop.apply()
+    shop.spec["template"] = {"path": path}
+    planned = shop.plan()
+    assert planned is not None
+    assert (planned["action"], planned["obstacle"]) == ("update", None), "an error of the look would be unknown"
+    said = shop.apply(code=None)
+    assert "template.path" in said
+    assert "Traceback" not in said
+    shop.lifecycle["state"] = "absent"
+    shop.apply()
+    assert lab.rows("SELECT * FROM projects WHERE resource = ?", name) == []
 
 
 def test_a_plan_names_variables_that_a_template_does_not_take(lab: ProjectLab) -> None:

@@ -136,6 +136,7 @@ def test_k35_the_lock_message_says_the_time_that_was_waited(database_file: Path)
 
 UNUSABLE = {
     "sqlite:////nowhere/at/all/store.db": "unable to open database file",
+    f"sqlite:////tmp/{'n' * 300}/store.db": "unable to open database file",
     "postgresql://ann:hunter2@127.0.0.1:5432/kindler": "never postgresql",
     "mysql+nosuchdriver://ann:hunter2@127.0.0.1/kindler": "its driver is not installed",
     "sqlite://": "a store in SQLite is a file",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,12 +15,13 @@ from place import wait_for
 from sqlalchemy import insert, select
 
 from reconciler.errors import DatabaseError
-from reconciler.store import leases, tables
+from reconciler.model.resource import ResourceRef
+from reconciler.store import leases, remembered, tables
 from reconciler.store.database import Database
 from reconciler.store.kind_records import KindRecords
 from reconciler.store.kind_rows import KindRows
 from reconciler.store.owners import Owner
-from reconciler.store.reading import has_table, rows
+from reconciler.store.reading import has_table, listed, rows
 
 EVENT = {"type": "normal", "reason": "Noted", "message": "x"}
 ENTRIES = {"entries": ["name"]}
@@ -119,6 +121,48 @@ def test_a_path_with_strange_letters_is_opened_as_it_is(database_file: Path) -> 
         with database.reading() as connection:
             assert counted(connection) == 1
         assert Path(database.path) == strange
+
+
+@pytest.mark.parametrize("written", ["my%20state", "my state"])
+def test_both_ways_read_the_same_file_however_its_address_is_written(database_file: Path, written: str) -> None:
+    """SQLAlchemy takes `%20` for a blank."""
+    folder = database_file.parent / "my state"
+    folder.mkdir()
+    database_file.rename(folder / "r.db")
+    with closing(Database(f"sqlite:///{database_file.parent}/{written}/r.db")) as database:
+        note(database)
+        with database.reading() as connection:
+            assert counted(connection) == 1
+        assert database.file == folder / "r.db"
+    assert [path.name for path in database_file.parent.iterdir()] == ["my state"]
+
+
+def test_a_read_that_waits_too_long_for_a_lock_says_so(database_file: Path) -> None:
+    database = Database.at(database_file, busy_timeout=0.2)
+    with closing(sqlite3.connect(database_file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("DELETE FROM events")
+        with pytest.raises(DatabaseError, match=r"0\.2 s") as caught, database.reading() as connection:
+            counted(connection)
+    assert caught.value.reason == "DatabaseLocked"
+    database.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 512, 513, 40_000])
+def test_long_lists_are_filled_up_and_split(database: Database, count: int) -> None:
+    """Few different statements, however many different lists there are; and nobody is found who was not asked for."""
+    refs = [ResourceRef("Entry", f"n{number}") for number in range(count)]
+    with database.write() as connection:
+        values = {"kind": "Entry", "labels": "{}", "lifecycle": "{}", "spec": "{}", "digest": "", "generation": 1}
+        times = {"created_at": 0.0, "updated_at": 0.0}
+        named = [{**values, **times, "name": f"n{number}", "owner": str(number)} for number in range(count + 1)]
+        connection.execute(insert(tables.resources), named)
+    with database.reading() as connection:
+        found = remembered.owners_of(connection, refs)
+    assert found == {ref: str(number) for number, ref in enumerate(refs)}
+    lengths = {len(listed("name", refs[:size])[1]) for size in range(1, min(count, 512) + 1)}
+    assert len(lengths) <= 10
 
 
 def test_threads_read_beside_each_other_and_all_is_closed_at_the_end(database_file: Path) -> None:

@@ -193,3 +193,16 @@ def test_the_same_schema_fits_mariadb() -> None:
             lengths = [column.type.length for column in columns if isinstance(column.type, String)]
             assert all(lengths), f"an unbounded key in {table.name}"
             assert sum(4 * length for length in lengths if length) <= 3072, f"a too long key in {table.name}"
+
+
+def test_a_file_that_was_put_back_without_its_log_is_turned_to_it_again(database_file: Path) -> None:
+    """`VACUUM INTO` gives a file in another mode, in which who reads is in the way of who writes."""
+    copy = database_file.with_name("copy.db")
+    with closing(sqlite3.connect(database_file)) as connection:
+        connection.execute(f"VACUUM INTO '{copy}'")
+    opened = open_database(
+        f"sqlite:///{copy}", [package.folder for package in discover(["entry_kind"]).packages.values()]
+    )
+    opened.close()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)

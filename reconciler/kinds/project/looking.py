@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from reconciler.errors import ReconcilerError, SpecError, UnreachableError
@@ -27,7 +28,7 @@ from reconciler.kinds.project.objects import (
 )
 from reconciler.kinds.project.seeing import Live, Seen, fetch, is_leaving
 from reconciler.kinds.project.spec import EnvironmentSpec, ProjectSpec, TemplateSpec, with_id
-from reconciler.kinds.project.templating import AS_PUSHED, EDITED, folder_digest, foreseen
+from reconciler.kinds.project.templating import AS_PUSHED, EDITED, OwnFolders, foreseen
 from reconciler.model.digest import to_plain
 from reconciler.model.kstatus import health_of
 from reconciler.model.observation import Observation
@@ -77,7 +78,8 @@ def look_at(resources: Sequence[Resource], context: Context) -> dict[ResourceRef
     asked = [one for one in subjects if _pending(one, clusters) is None and one.recorded is not None]
     names = dict.fromkeys(name for one in asked for name in one.clusters if name in clusters)
     found = {name: _fetch(name, [one for one in asked if name in one.clusters], context) for name in names}
-    return {one.resource.ref: _observation(one, clusters, found, context) for one in subjects}
+    folders = OwnFolders(context)
+    return {one.resource.ref: _observation(one, clusters, found, folders) for one in subjects}
 
 
 def _pending(subject: Subject, clusters: Mapping[str, KnownCluster]) -> ResourceRef | None:
@@ -101,8 +103,9 @@ def _observation(
     subject: Subject,
     clusters: Mapping[str, KnownCluster],
     found: Mapping[str, Seen | ReconcilerError],
-    context: Context,
+    folders: OwnFolders,
 ) -> Observation:
+    context = folders.context
     ref, now = subject.resource.ref, context.now()
     pending = _pending(subject, clusters)
     if pending is not None:
@@ -118,7 +121,7 @@ def _observation(
             return Observation(ref, unknown=message, unreachable=unreachable, observed_at=now)
         if answer is not None:  # else it is gone, and what was in it
             seen[cluster] = answer
-    look = Look(subject, seen, context)
+    look = Look(subject, seen, context, folders)
     return Observation(
         ref, state=look.state(), unhealthy=look.trouble(), note=look.note(), facts=look.facts(), observed_at=now
     )
@@ -131,9 +134,14 @@ def _foreseen(subject: Subject, context: Context) -> str:
 
 
 class Look:
-    """One look at one recorded project. seen: by cluster, what its API shows. Also made by the step that reads back."""
+    """One look at one recorded project. seen: by cluster, what its API shows. Also made by the step that reads back.
 
-    def __init__(self, subject: Subject, seen: Mapping[str, Seen], context: Context) -> None:
+    folders: those that were read for other projects in the same look.
+    """
+
+    def __init__(
+        self, subject: Subject, seen: Mapping[str, Seen], context: Context, folders: OwnFolders | None = None
+    ) -> None:
         assert subject.recorded is not None
         self._spec = subject.spec
         self._recorded = subject.recorded
@@ -141,7 +149,8 @@ class Look:
         self._digest_of = context.digest_of
         self._records = context.records
         self._wanted = list(self._both_forms())
-        self._folder, self._unreadable = _folder(subject.spec, context)
+        self._folders = folders or OwnFolders(context)
+        self._is_leaving = subject.resource.lifecycle.state == "absent"
 
     def _both_forms(self) -> Iterator[tuple[Place, Any, Place, Any]]:
         """Every wanted object: where and as it is in the API, and in the words of the plan; secrets as digests."""
@@ -188,7 +197,7 @@ class Look:
             is_late = self._spec.wait_ready and health.state != "current"
             if health.state == "failed" or is_late:
                 return f"{place}: {health.reason}: {health.message}"
-        return self._unreadable
+        return self._own_folder[1]
 
     def note(self) -> str:
         """What people should know before anything is changed."""
@@ -222,8 +231,20 @@ class Look:
         pushed = rows.pushed_of(self._recorded.project)
         if pushed.made_of is None or not wanted.path:
             return pushed.made_of
-        is_as_pushed = self._folder in (pushed.folder, None)
-        return {**pushed.made_of, "folder": AS_PUSHED if is_as_pushed else EDITED}
+        there = self._own_folder[0]
+        is_as_pushed = there in (None, pushed.folder)
+        return {**pushed.made_of, "folder": AS_PUSHED if is_as_pushed else f"{EDITED} ({there:.12})"}
+
+    @cached_property
+    def _own_folder(self) -> tuple[str | None, str]:
+        """The digest of the template's folder, None where that says nothing; and why it cannot be read."""
+        pushed, template = rows.pushed_of(self._recorded.project), self._spec.template
+        if template is None or not template.path or pushed.folder is None or self._is_leaving:
+            return None, ""
+        try:
+            return self._folders.digest(template, pushed.folder), ""
+        except SpecError as error:
+            return None, f"spec.template: {error.message}"
 
     def _repository(self) -> dict[str, Any] | None:
         name = self._spec.repository.name
@@ -290,14 +311,6 @@ class Look:
             "applied": applied,
             "attempted": status.get("lastAttemptedRevision") or applied,
         }
-
-
-def _folder(spec: ProjectSpec, context: Context) -> tuple[str | None, str]:
-    """The digest of the template's folder, or None and why it cannot be read."""
-    try:
-        return folder_digest(spec, context.settings), ""
-    except SpecError as error:
-        return None, f"spec.template: {error.message}"
 
 
 def _is_recorded(place: Place, recorded: set[rows.Key]) -> bool:

@@ -188,18 +188,18 @@ def approvals_of(row: Row) -> tuple[bool, int]:
 class Pushed(NamedTuple):
     """What was last pushed of a template. made_of: what decided what it gave; None where nothing was pushed.
 
-    files: the ids of their contents by path. folder: the digest of a folder of one's own, "" for one that we ship.
+    files: the ids of their contents by path. folder: the digest of a folder of one's own; None where none is recorded.
     """
 
     made_of: Any
     files: dict[str, str]
-    folder: str
+    folder: str | None
 
 
 def pushed_of(project: Row) -> Pushed:
     """What is recorded of a project's template."""
     config = json.loads(project["template_config"] or "{}")
-    return Pushed(config.get("template"), dict(config.get("pushed", {})), config.get("folder", ""))
+    return Pushed(config.get("template"), dict(config.get("pushed", {})), config.get("folder") or None)
 
 
 def _unclaimed(records: Records, spec: ProjectSpec) -> Row | None:

@@ -41,7 +41,7 @@ from reconciler.kinds.project.repositories import push_template as push
 from reconciler.kinds.project.rows import Made
 from reconciler.kinds.project.seeing import Seen, fetch
 from reconciler.kinds.project.spec import ProjectSpec
-from reconciler.kinds.project.templating import files_of, folder_digest, made_of
+from reconciler.kinds.project.templating import made_of, rendered
 from reconciler.model.secret import Secret
 from reconciler.planning.diff import diff
 from reconciler.transports.git_objects import blob_id
@@ -61,7 +61,7 @@ def resolve_credentials(context: Context) -> Outputs | None:
         _check_credentials(spec)
         if spec.repository.create or spec.template is not None:
             check_clusters(spec, context)
-            check_repository(spec, context, files_of(spec, project_id, context.settings))
+            check_repository(spec, context, rendered(spec, project_id, context.settings).files)
         completed(context, name, began)
     return {"id": project_id}
 
@@ -85,8 +85,7 @@ def push_template(context: Context) -> Done | None:
         context.log("there is no template, and the repository is taken as it is\n")
         return None
     recorded = rows_of(context)
-    folder = folder_digest(spec, context.settings)  # first: what is edited from here on is seen by the next look
-    files = files_of(spec, recorded.id, context.settings)
+    files, folder = rendered(spec, recorded.id, context.settings)
     published = push(spec, files, context, rows.pushed_of(recorded.project).files)
     pushed = {path: blob_id(content, published.commit) for path, content in files.items()}
     config = json.dumps({"template": made_of(spec), "pushed": pushed, "folder": folder}, sort_keys=True)

@@ -14,16 +14,17 @@ from reconciler.errors import SpecError
 from reconciler.kinds.project.templates.folders import BUILT_IN, Folder, built_in_names, locate, read_folder
 from reconciler.kinds.project.templates.rendering import Facts, Overlay, overlay_path, render_folder, variables_schema
 
-__all__ = ["Facts", "Overlay", "built_in_names", "locate", "overlay_path", "render", "variables_of"]
+__all__ = ["Facts", "Overlay", "built_in_names", "locate", "overlay_path", "read_folder", "render", "variables_of"]
 
 
 def render(
-    template: str | Path, variables: Mapping[str, Any], environments: Sequence[Overlay], project: Facts
+    template: str | Path | Folder, variables: Mapping[str, Any], environments: Sequence[Overlay], project: Facts
 ) -> dict[str, bytes]:
     """The repository's files, content by path, sorted; the same input gives the same bytes.
 
-    template: the name of one of ours, or a folder (see `locate`). Raises SpecError for a template that may not be read
-    or is none, for variables that it does not take, and for environments that would get in each other's way.
+    template: the name of one of ours, or a folder (see `locate`), read already or not. Raises SpecError for a template
+    that may not be read or is none, for variables that it does not take, and for environments that would get in each
+    other's way.
     """
     return render_folder(_folder(template), variables, environments, project)
 
@@ -33,7 +34,9 @@ def variables_of(template: str | Path) -> dict[str, Any]:
     return variables_schema(_folder(template))
 
 
-def _folder(template: str | Path) -> Folder:
+def _folder(template: str | Path | Folder) -> Folder:
+    if isinstance(template, Folder):
+        return template
     if isinstance(template, Path):
         return read_folder(template)
     if template not in built_in_names():

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ OVERLAY = "overlay"
 MAX_FILES = 500
 MAX_FILE_BYTES = 1_000_000
 MAX_BYTES = 5_000_000
+_EDITORS = re.compile(r"\..+\.sw[a-z]|\.#.+|#.+#|.+~", re.DOTALL)
+"""What editors leave beside a file as long as they have it open, or as it was before: nobody's template."""
 BUILT_IN = Path(__file__).parent / "built_in"
 
 
@@ -56,6 +59,14 @@ def locate(written: str, beside: Path | None, allowed: Sequence[str] = ()) -> Pa
     the settings let templates lie in. A relative path leads to a folder beside the document or below; an absolute one
     into a folder that is allowed. Otherwise whoever may write specs could have any folder of this machine pushed.
     """
+    try:
+        return _located(written, beside, allowed)
+    except (OSError, RuntimeError) as error:  # the latter where "~name" is nobody's home
+        message = error.strerror if isinstance(error, OSError) else str(error)
+        raise SpecError("InvalidTemplate", f'template.path "{written[:200]}" cannot be read: {message}') from error
+
+
+def _located(written: str, beside: Path | None, allowed: Sequence[str]) -> Path:
     if not written or "\0" in written:
         raise SpecError("InvalidTemplate", "template.path is no path")
     if written.startswith(("/", "~")):
@@ -123,6 +134,7 @@ def _walk(folder: Path, name: str) -> Iterator[tuple[str, int, int]]:
 
     for place, folders, files, descriptor in os.fwalk(folder, onerror=failed, follow_symlinks=False):
         below = Path(place).relative_to(folder)
+        files = [entry for entry in files if not _EDITORS.fullmatch(entry)]
         for entry in sorted(folders + files):
             path = (below / entry).as_posix()
             if entry == ".git" or not entry.isprintable() or "\\" in entry:

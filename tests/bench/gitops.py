@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from tests.bench.ground import BENCH, Ground
 from tests.bench.measuring import BrokenError, Whole, cpu_of, run, take_turns
 from tests.bench.peers import AbsentError
 from tests.plugins.gitops_crds import FLUX, trimmed
+from tests.projects.api_gate import ApiGate
 from tests.sandbox.sandbox_server import Sandbox, write_kubeconfig
 
 VARIABLE = "RECONCILER_CONFORMANCE_KUBECONFIG"
@@ -40,6 +41,9 @@ def figures() -> Iterator[Figure]:
     with _server() as server:
         yield from _plan(server)
         yield from _apply(server)
+        if server.sandbox is not None:
+            lists = [_lists(server, *one) for one in ((PROJECTS // 2, 1), (PROJECTS, 1), (PROJECTS, 2))]
+            yield told("LISTs of a no-op plan, by objects and clusters", *lists)
 
 
 @dataclass(slots=True)
@@ -60,6 +64,7 @@ class Server:
         else:
             kubeconfig = Path(os.environ[VARIABLE])
         arena = Arena(Ground(f"gitops-{number}"), kubeconfig, prefix)
+        arena.serve_types()
         arena.prepare()
         return arena
 
@@ -72,31 +77,35 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """One home and one kubeconfig, with the same objects for both."""
+    """One home and one kubeconfig, with the same objects for both. name: of the cluster, in the home."""
 
     ground: Ground
     kubeconfig: Path
     prefix: str
+    name: str = "bench"
 
     @property
     def objects(self) -> Path:
         """The file with all objects."""
         return self.ground.specs / "objects.txt"
 
-    def prepare(self) -> None:
-        """The types, the objects as a file, a document that wants them, and a store that is there already."""
+    def serve_types(self) -> None:
+        """Flux' types, in the cluster."""
         types = self.ground.root / "types.yaml"
         types.write_text("".join(f"---\n{json.dumps(one)}\n" for one in trimmed(*FLUX)))
         self.kubectl("apply", "--server-side", "-f", types)
         self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", types)
-        self.objects.write_text(as_json(projects(PROJECTS, self.prefix)))
+
+    def prepare(self, count: int = PROJECTS) -> None:
+        """The objects of so many projects as a file, a document that wants them, and a store that is there already."""
+        self.objects.write_text(as_json(projects(count, self.prefix)))
         spec = {
             "provider": "existing",
             "kubeconfig": {"path": str(self.kubeconfig)},
             "manifests": [self.objects.name],
         }
-        document = {"apiVersion": "reconciler.dev/v1", "kind": "Cluster", "metadata": {"name": "bench"}, "spec": spec}
-        (self.ground.specs / "cluster.yaml").write_text(json.dumps(document))
+        document = {"apiVersion": "reconciler.dev/v1", "kind": "Cluster", "metadata": {"name": self.name}, "spec": spec}
+        (self.ground.specs / f"{self.name}.yaml").write_text(json.dumps(document))
         self.ground.command("plan", self.ground.specs)
 
     def kubectl(self, *arguments: str | Path) -> Whole:
@@ -182,6 +191,30 @@ def _apply(server: Server) -> Iterator[Figure]:
         *(found["ours"], found["theirs"], APPLY_WANTED, *_shares(server, busy)),
     )
     yield told("objects a second", *(f"{PROJECTS * PER_PROJECT / found[name].median:.0f}" for name in found))
+
+
+def _lists(server: Server, count: int, clusters: int) -> str:
+    """How many LISTs, and requests in all, a plan makes that finds nothing to do: counted on the way to the server."""
+    assert server.sandbox is not None
+    ground, number = Ground(f"gitops-lists-{count}-{clusters}"), len(server.used)
+    server.used.append("")
+    with ExitStack() as stack:
+        gates: list[ApiGate] = []
+        for name in (f"lists-{number}-{one}" for one in range(clusters)):
+            folder = server.root / name
+            folder.mkdir()
+            cluster = server.sandbox.create(name)
+            Arena(ground, write_kubeconfig(folder / "straight", cluster), PREFIX).serve_types()
+            gates.append(ApiGate(cluster))
+            arena = Arena(ground, stack.enter_context(gates[-1].open(folder)), PREFIX, name)
+            arena.prepare(count)
+        arena.apply()
+        for gate in gates:
+            gate.forget()
+        arena.plan()
+        asked = [path for gate in gates for method, path in gate.passed if method == "GET"]
+    lists = sum("limit=" in path and "continue=" not in path for path in asked)
+    return f"{lists} ({len(asked)}) for {count * PER_PROJECT:,} in {clusters}"
 
 
 def _shares(server: Server, busy: dict[str, list[float]]) -> tuple[str, ...]:

@@ -28,9 +28,10 @@ def trimmed(*groups: str) -> list[Definition]:
 
 
 def real_folder() -> Path | None:
-    """Where the real definitions are; None where nobody has put them."""
-    folder = Path(os.environ.get(VARIABLE) or ROOT.parent / "crds")
-    return folder if folder.is_dir() else None
+    """Where the real definitions are: as the variable says, or in `data/crds` of a folder beside the checkout."""
+    named = os.environ.get(VARIABLE)
+    candidates = [Path(named)] if named else sorted(ROOT.parent.glob("*/data/crds"))
+    return next((folder for folder in candidates if folder.is_dir()), None)
 
 
 def definitions(folder: Path) -> list[Definition]:

@@ -294,6 +294,21 @@ def test_a_template_that_cannot_be_looked_for_concerns_its_project_alone(lab: Pr
     assert lab.rows("SELECT * FROM projects WHERE resource = ?", name) == []
 
 
+def test_two_projects_never_have_one_slug(lab: ProjectLab) -> None:
+    """Neither a new one nor one that is changed takes what another has, and nothing of it is half done."""
+    first, second = lab.shop("slug-1", slug="taken"), lab.shop("slug-2", slug="free")
+    first.apply()
+    second.apply()
+    for shop, before in ((second, "free"), (lab.shop("slug-3"), "")):
+        said = shop.apply(code=None, slug="taken")
+        assert "slug taken is that of Project/slug-1: choose another" in said
+        rows = lab.rows("SELECT slug FROM projects WHERE resource = ?", shop.name)
+        assert [row["slug"] for row in rows] == ([before] if before else [])
+        assert shown(shop)["reason"] == "SlugTaken"
+    second.apply(slug="free")
+    assert shown(second)["ready"] == "True"
+
+
 def test_a_plan_names_variables_that_a_template_does_not_take(lab: ProjectLab) -> None:
     shop = lab.shop("variables", cluster="planned", template={"name": "web-app", "variables": {"port": "80"}})
     shop.write()

@@ -74,7 +74,11 @@ def read(records: Records, name: str) -> Rows:
 
 
 def ensure(records: Records, spec: ProjectSpec, now: float) -> str:
-    """The id of the project: recorded before, of a row that its slug claims, or new. Its record names its place."""
+    """The id of the project: recorded before, of a row that its slug claims, or new. Its record names its place.
+
+    Raises TerminalError for a slug that another project has.
+    """
+    _check_slug(records, spec)
     row = records.get(PROJECTS, resource=spec.name) or _unclaimed(records, spec)
     project_id = str(row["id"]) if row is not None else str(uuid.uuid4())
     values = {
@@ -94,7 +98,8 @@ def ensure(records: Records, spec: ProjectSpec, now: float) -> str:
 
 
 def describe(records: Records, spec: ProjectSpec, project_id: str, now: float) -> None:
-    """What the document says of the project itself and of its repository."""
+    """What the document says of the project itself and of its repository. Raises TerminalError as `ensure` does."""
+    _check_slug(records, spec)
     facts = {"slug": spec.slug, "description": spec.description, "visibility": spec.visibility, "updated_at": now}
     records.put(PROJECTS, {"id": project_id}, facts)
     wanted = spec.repository
@@ -202,13 +207,16 @@ def pushed_of(project: Row) -> Pushed:
     return Pushed(config.get("template"), dict(config.get("pushed", {})), config.get("folder") or None)
 
 
-def _unclaimed(records: Records, spec: ProjectSpec) -> Row | None:
-    """A row that was taken over and is of this slug. Raises TerminalError for a slug that another project has."""
+def _check_slug(records: Records, spec: ProjectSpec) -> None:
     same = records.list(PROJECTS, slug=spec.slug)
     taken = [row["resource"] for row in same if row["resource"] not in (None, spec.name)]
     if taken:
         raise TerminalError("SlugTaken", f"slug {spec.slug} is that of Project/{taken[0]}: choose another")
-    free = [row for row in same if row["deleted_at"] is None]
+
+
+def _unclaimed(records: Records, spec: ProjectSpec) -> Row | None:
+    """A row that was taken over and is of this slug. Raises TerminalError where there are several."""
+    free = [row for row in records.list(PROJECTS, slug=spec.slug) if row["deleted_at"] is None]
     if len(free) > 1:
         ids = ", ".join(row["id"] for row in free[:5])
         raise TerminalError("SlugTaken", f"several recorded projects have slug {spec.slug}: {ids}; delete all but one")

@@ -182,4 +182,4 @@ def test_a_creation_killed_again_and_again_at_growing_delays_converges(lab: Sand
         assert lab.is_whole()
         assert set(processes_of(lab.root)) == {lab.sandbox_pid()}
     print(f"killed {kills} times, then done")
-    assert kills > 10, "it was over before anything could be killed"
+    assert kills > 4, "it was over before anything could be killed"

@@ -98,7 +98,7 @@ class Place:
         """
         command = ["reconciler", *map(str, arguments)]
         environ = {**self.environ, **(env or {})}
-        ended = run_forked(command, environ, timeout=120, cwd=cwd or self.root, stdin=stdin)
+        ended = run_forked(command, environ, timeout=240, cwd=cwd or self.root, stdin=stdin)
         ran = Ran(ended.returncode, ended.stdout, ended.stderr)
         assert code is None or ran.code == code, f"exit code {ran.code}, not {code}\n{ran.out}\n{ran.err}"
         assert "Traceback" not in ran.err or code is None, ran.err

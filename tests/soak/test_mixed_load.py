@@ -122,13 +122,16 @@ def test_a_daemon_under_mixed_load_does_not_grow(garden: Garden, chance: random.
 
 
 def assert_steady(samples: list[Sample]) -> None:
-    """The last quarter is as the second was: by then pools and caches have their size."""
+    """The last quarter is as the second was: by then pools and caches have their size.
+
+    In the middle of each: SQLite puts off closing a file as long as another connection of the process has it locked.
+    """
     quarter = len(samples) // 4
     second, last = samples[quarter : 2 * quarter], samples[-quarter:]
     middle = [statistics.median(one.memory for one in part) for part in (second, last)]
     assert middle[1] - middle[0] <= GROWTH_MB, f"memory grew from {middle[0]:.0f} to {middle[1]:.0f} MB"
     for name in ("files", "threads"):
-        before, after = (max(getattr(one, name) for one in part) for part in (second, last))
+        before, after = (statistics.median(getattr(one, name) for one in part) for part in (second, last))
         assert after <= before + SLACK, f"{name} grew from {before} to {after}"
 
 

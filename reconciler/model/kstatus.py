@@ -18,7 +18,7 @@ _BUILT_IN = frozenset(
         *("admissionregistration.k8s.io", "certificates.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io"),
     }
 )
-_RETRIES = "ProgressingWithRetry"
+_RETRIES, _WAITS = "ProgressingWithRetry", "DependencyNotReady"
 
 
 class Health(NamedTuple):
@@ -56,7 +56,7 @@ def health_of(obj: Mapping[str, Any]) -> Health:
     seen = _Seen(_mapping(whole.get("spec")), status, dict(_conditions(status, generation)))
     group = _text(whole.get("apiVersion")).rpartition("/")[0]
     never = 0 if group == "apps" else generation  # whose controllers always say it
-    if _number(status.get("observedGeneration"), never) < generation and not _gave_up(seen):
+    if _number(status.get("observedGeneration"), never) < generation and not _is_retried(seen):
         return Health("progressing", "NotObserved", f"its controller has not looked at generation {generation} yet")
     rule = _RULES.get((group, _text(whole.get("kind"))))
     if rule is not None:
@@ -72,7 +72,9 @@ def _by_conditions(seen: _Seen) -> Health:
         return seen.told("failed", "Stalled")
     if seen.has("Ready"):
         return seen.told("current", "Ready")
-    if seen.has("Ready", "False") and (not seen.has("Reconciling") or _gave_up(seen)):
+    if _waits_for_another(seen):
+        return seen.told("progressing", "Ready")
+    if seen.has("Ready", "False") and (not seen.has("Reconciling") or _is_retried(seen)):
         return seen.told("failed", "Ready")
     for name in ("Reconciling", "Ready"):
         if name in seen.conditions:
@@ -80,14 +82,20 @@ def _by_conditions(seen: _Seen) -> Health:
     return Health("progressing", "NoStatus", "no status yet")
 
 
-def _gave_up(seen: _Seen) -> bool:
-    """Whether the generation that is wanted has failed and is tried again.
+def _is_retried(seen: _Seen) -> bool:
+    """Whether the generation that is wanted was tried without success and is tried again.
 
     Flux then leaves `Reconciling` true with this reason, and its `observedGeneration` behind: only success raises it.
     """
     is_retried = seen.has("Reconciling") and seen.conditions["Reconciling"].get("reason") == _RETRIES
     is_current = type(seen.conditions.get("Ready", {}).get("observedGeneration")) is int  # older ones are left out
     return is_retried and is_current and seen.has("Ready", "False")
+
+
+def _waits_for_another(seen: _Seen) -> bool:
+    """Whether it is worked on as soon as what it depends on is ready. Flux says that as it says a failure."""
+    is_waiting = seen.has("Ready", "False") and seen.conditions["Ready"].get("reason") == _WAITS
+    return is_waiting and seen.has("Reconciling")
 
 
 def _deployment(seen: _Seen) -> Health:

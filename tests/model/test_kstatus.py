@@ -85,6 +85,30 @@ CONVENTIONS: dict[str, tuple[dict[str, Any], HealthState, str]] = {
         ),
         *("failed", "BuildFailed"),
     ),
+    "its dependency is not ready yet, as Flux says it of a new one": (
+        kustomization(
+            condition("Ready", "False", "DependencyNotReady", observedGeneration=2),
+            condition("Reconciling", "True", "ProgressingWithRetry", observedGeneration=2),
+            observed=-1,
+        ),
+        *("progressing", "DependencyNotReady"),
+    ),
+    "its dependency is not ready again": (
+        kustomization(condition("Ready", "False", "DependencyNotReady"), RECONCILING),
+        *("progressing", "DependencyNotReady"),
+    ),
+    "its dependency was not ready for an older generation": (
+        kustomization(
+            condition("Ready", "False", "DependencyNotReady", observedGeneration=1),
+            condition("Reconciling", "True", "ProgressingWithRetry", observedGeneration=1),
+            observed=1,
+        ),
+        *("progressing", "NotObserved"),
+    ),
+    "its dependency is not ready, and it is stalled": (
+        kustomization(condition("Ready", "False", "DependencyNotReady"), RECONCILING, STALLED),
+        *("failed", "InvalidPath"),
+    ),
     "an older generation failed and is tried again": (
         kustomization(
             condition("Ready", "False", "BuildFailed", observedGeneration=1),
@@ -101,6 +125,12 @@ def test_conditions_say_how_an_object_is(live: dict[str, Any], state: HealthStat
     found = health_of(live)
     assert (found.state, found.reason) == (state, reason)
     assert found.message
+
+
+def test_what_waits_for_its_dependency_says_so_in_the_words_of_flux() -> None:
+    """Not in those of `Reconciling`, which still tell of the attempt before."""
+    live, _, _ = CONVENTIONS["its dependency is not ready yet, as Flux says it of a new one"]
+    assert health_of(live) == Health("progressing", "DependencyNotReady", "DependencyNotReady told")
 
 
 @pytest.mark.parametrize(

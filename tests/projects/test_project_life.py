@@ -84,6 +84,29 @@ def test_flux_case_8_row_1_11_row_3_10_what_flux_says_stands_in_the_row(lab: Pro
     assert lab.status(shop.ref)["ready"] == "True"
 
 
+def test_an_environment_that_waits_for_the_one_before_it_has_not_failed(lab: ProjectLab) -> None:
+    """Flux calls it not ready and retried at once, as it does a failure: every first roll-out raised an alarm."""
+    cluster = lab.clusters["dev"]
+    shop = lab.shop("queue", flux={"dependsOn": True})
+    shop.apply()
+    before = {"name": f"{shop.id[:8]}-development"}
+    assert cluster.client.get(shop.kustomization_path("staging"))["spec"]["dependsOn"] == [before]
+    message = f"dependency '{shop.namespace}/{before['name']}' is not ready"
+    waits = {"type": "Ready", "status": "False", "reason": "DependencyNotReady", "message": message}
+    retried = {"type": "Reconciling", "status": "True", "reason": "ProgressingWithRetry", "message": "in progress"}
+    cluster.say_ready()
+    cluster.say(shop.kustomization_path("staging"), waits, retried, observedGeneration=-1)
+    shop.apply()
+    row = next(row for row in shop.resources() if row["name"].endswith("-staging"))
+    assert (row["status"], row["status_reason"]) == ("reconciling", "DependencyNotReady")
+    assert (row["status_message"], row["error_message"]) == (message, None), "in Flux' own words"
+    status = lab.status(shop.ref)
+    assert (status["ready"], shop.row["status"]) == ("True", "active"), status["message"]
+    cluster.say(shop.kustomization_path("staging"), {**waits, "reason": "BuildFailed"}, retried, observedGeneration=-1)
+    shop.apply(code=None)
+    assert lab.status(shop.ref)["reason"] == "Unhealthy", "what has failed is said at once, as before"
+
+
 def test_environments_come_go_and_move_and_nothing_is_left(lab: ProjectLab) -> None:
     cluster = lab.clusters["dev"]
     shop = lab.shop("moves", "development", "staging", "testing")

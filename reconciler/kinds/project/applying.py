@@ -1,7 +1,7 @@
 """Writing the objects of a project into its clusters, and taking back what it has no longer. Called by `setup_gitops`.
 
 What differs is applied, server-side, in the order in which one needs the other; nothing else is sent. Fields that
-somebody else owns are reported, and taken over only with `flux.force`.
+somebody else owns are reported, and taken over only with `flux.force`. A Secret whose type changes is made anew.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from reconciler.errors import BlockedError
+from reconciler.errors import BlockedError, TerminalError
 from reconciler.kind import Context
 from reconciler.kinds.project.changing import spec_of, tell, wait_until
 from reconciler.kinds.project.objects import (
     KUSTOMIZATION,
     NAMESPACE,
     PRESENT,
+    PROJECT_LABEL,
     REQUESTED_AT,
     SECRET,
     SOURCE,
@@ -28,6 +29,7 @@ from reconciler.kinds.project.objects import (
     places,
 )
 from reconciler.kinds.project.seeing import Seen, is_leaving
+from reconciler.model.marks import owner_of
 from reconciler.model.plan import Action, Change
 from reconciler.planning.diff import ROOT, join
 from reconciler.planning.secret_values import revealed
@@ -66,7 +68,7 @@ def apply_objects(context: Context, api_of: Api, seen: Mapping[str, Seen], proje
     try:
         for number, (place, manifest) in enumerate(due, 1):
             api, live = api_of(place.cluster), seen[place.cluster].objects.get(place.path)
-            if live is None and manifest == PRESENT:  # somebody else's must not get our labels
+            if live is None and (manifest == PRESENT or place.kind == SECRET.kind):  # somebody else's was not seen
                 live = api.get(place.path)
             if live is not None and is_leaving(live):
                 _await_gone(context, api, place)
@@ -74,6 +76,10 @@ def apply_objects(context: Context, api_of: Api, seen: Mapping[str, Seen], proje
             if manifest == PRESENT and live is not None:
                 continue
             sent = _sent(context, place, manifest, values.get(f"{place.cluster}{place.path}", {}), live)
+            if live is not None and _has_another_type(place, manifest, live):
+                _make_way(context, api, place, live, project_id)
+                written.append(f"Deleted {place}, whose type was {live.get('type')}")
+                live = None
             _send(context, api, place, filled(sent, project_id))
             written.append(f"{'Created' if live is None else 'Updated'} {place}")
             context.progress(90.0 * number / len(due), str(place))
@@ -90,6 +96,25 @@ def _send(context: Context, api: KubeTransport, place: Place, sent: Mapping[str,
     except BlockedError as error:
         message = f"cluster {place.cluster}: {error.message}; set flux.force to take it over"
         raise BlockedError(error.reason, message) from error
+
+
+def _has_another_type(place: Place, manifest: Any, live: Mapping[str, Any]) -> bool:
+    """Whether a Secret has to be made anew: Kubernetes lets nobody change its `type`."""
+    return place.kind == SECRET.kind and manifest.get("type", live.get("type")) != live.get("type")
+
+
+def _make_way(context: Context, api: KubeTransport, place: Place, live: Mapping[str, Any], project_id: str) -> None:
+    """Delete a Secret of ours and see it gone. After a kill the next apply finds it leaving or gone, and makes it.
+
+    Raises TerminalError with what to do about one that is not ours.
+    """
+    assert context.resource is not None
+    labels = live["metadata"].get("labels") or {}
+    if owner_of(labels) != context.resource.ref or labels.get(PROJECT_LABEL) != project_id:
+        what = f"its type is {live.get('type')}, which nobody can change, and its labels are not those of this project"
+        raise TerminalError("Rejected", f"{place}: {what}: move or delete it, and it is made as it has to be")
+    api.delete(place.path)
+    _await_gone(context, api, place)
 
 
 def _with_values(context: Context, project_id: str) -> dict[str, Mapping[str, Any]]:

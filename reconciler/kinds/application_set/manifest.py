@@ -24,10 +24,7 @@ def manifest_of(spec: SetSpec) -> dict[str, Any]:
             "spec": {
                 "project": go_template(spec.project),
                 "source": _source(spec),
-                "destination": {
-                    "name": "{{.clusterName}}",
-                    "namespace": go_template(spec.destination_namespace),
-                },
+                "destination": _destination(spec),
                 "syncPolicy": dict(spec.sync_policy),
             },
         },
@@ -50,6 +47,14 @@ def elements_in(live: Mapping[str, Any]) -> list[Any] | None:
         case [{"list": {"elements": list() as elements, **others}, **more}] if not others and not more:
             return elements
     return None
+
+
+def _destination(spec: SetSpec) -> dict[str, Any]:
+    """Argo CD knows a cluster by its name or by its server, never by both."""
+    namespace = {"namespace": go_template(spec.destination_namespace)}
+    if spec.destination_server:
+        return {"server": go_template(spec.destination_server), **namespace}
+    return {"name": go_template(spec.destination_name), **namespace}
 
 
 def _source(spec: SetSpec) -> dict[str, Any]:

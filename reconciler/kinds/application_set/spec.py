@@ -63,6 +63,8 @@ class SetSpec:
     revision: str = "${branch}"
     helm: Helm | None = None
     destination_namespace: str = ""
+    destination_name: str = "${clusterName}"
+    destination_server: str = ""
     project: str = "default"
     sync_policy: Mapping[str, Any] = field(default_factory=lambda: _SYNC_POLICY)
     preserve_resources: bool = False
@@ -85,6 +87,8 @@ class SetSpec:
             revision=spec.get("revision", "${branch}"),
             helm=_helm(spec["helm"], name) if "helm" in spec else None,
             destination_namespace=spec.get("destination", {}).get("namespace", name),
+            destination_name=spec.get("destination", {}).get("name", "${clusterName}"),
+            destination_server=spec.get("destination", {}).get("server", ""),
             project=spec.get("project", "default"),
             sync_policy=spec.get("syncPolicy", _SYNC_POLICY),
             preserve_resources=spec.get("preserveResources", False),
@@ -108,6 +112,8 @@ class SetSpec:
         yield "spec.revision", self.revision
         yield "spec.project", self.project
         yield "spec.destination.namespace", self.destination_namespace
+        yield "spec.destination.name", self.destination_name
+        yield "spec.destination.server", self.destination_server
         for index, (_, value) in enumerate(self.helm.parameters if self.helm is not None else ()):
             yield f"spec.helm.parameters[{index}].value", value
 

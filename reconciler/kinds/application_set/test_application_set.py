@@ -195,6 +195,20 @@ def test_a_field_that_not_every_element_has_is_refused(revision: str) -> None:
     assert caught.value.reason == "UnknownElementField"
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({}, {"name": "{{.clusterName}}", "namespace": "whoami"}),
+        ({"name": "in-${env}"}, {"name": "in-{{.env}}", "namespace": "whoami"}),
+        ({"server": "https://${clusterName}:6443"}, {"server": "https://{{.clusterName}}:6443", "namespace": "whoami"}),
+    ],
+)
+def test_a_destination_is_a_name_or_a_server(given: dict[str, str], written: dict[str, str]) -> None:
+    assert manifest_of(spec_of(destination=given))["spec"]["template"]["spec"]["destination"] == written
+    with pytest.raises(SpecError, match=r"spec\.destination\.name uses nothing"):
+        KIND.normalize(resource({"destination": {"name": "${nothing}"}}))
+
+
 def test_a_release_name_has_to_fit() -> None:
     with pytest.raises(SpecError, match=r"spec\.helm\.releaseName is needed"):
         KIND.normalize(resource({"helm": {}}, name="a" * 54))
@@ -204,12 +218,16 @@ VALID: list[dict[str, Any]] = [
     {"repoURL": "git@git.example.com:team/app.git", "cluster": "devops", "namespace": "gitops", "force": True},
     {"repoURL": "ssh://git@git.example.com:2222/team/app.git", "path": ".", "preserveResources": True},
     {"values": {"a": "{x", "b": ""}, "project": "${env}", "destination": {"namespace": "ns-${env}"}},
+    {"destination": {"name": "in-${env}"}},
+    {"destination": {"server": "https://kubernetes.default.svc", "namespace": "all"}},
     {
         "syncPolicy": {"syncOptions": ["CreateNamespace=true"]},
         "helm": {"parameters": [{"name": "a.b[0]", "value": ""}]},
     },
 ]
 INVALID: list[dict[str, Any]] = [
+    {"destination": {"name": "in-${env}", "server": "https://kubernetes.default.svc"}},
+    {"destination": {"server": "kubernetes"}},
     {"repoURL": "https://user:password@git.example.com/team/app.git"},
     {"repoURL": "ext::sh -c id"},
     {"repoURL": "--upload-pack=id"},

@@ -10,13 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import BlockedError, TransientError
-from reconciler.kind import Context
+from reconciler.kind import Context, Records
 from reconciler.kinds.project.applying import finalizers_of
 from reconciler.kinds.project.changing import tell, wait_until
-from reconciler.kinds.project.objects import KUSTOMIZATION, NAMESPACE, PROJECT_LABEL, SECRET, SOURCE, Place
-from reconciler.kinds.project.rows import Made
+from reconciler.kinds.project.objects import (
+    KUSTOMIZATION,
+    NAMESPACE,
+    PROJECT_LABEL,
+    SECRET,
+    SOURCE,
+    Place,
+    filled,
+    namespace_object,
+)
+from reconciler.kinds.project.rows import ENVIRONMENTS, PROJECTS, Made, Row
 from reconciler.kinds.project.seeing import is_leaving
 from reconciler.model.duration import parse_duration
+from reconciler.model.resource import ResourceRef
 
 if TYPE_CHECKING:
     from reconciler.transports.kube import KubeTransport
@@ -46,7 +56,7 @@ def remove_objects(context: Context, api_of: Api, made: Sequence[Made]) -> None:
 def remove_namespaces(context: Context, api_of: Api, made: Sequence[Made], project_id: str) -> None:
     """Delete those namespaces that we made and that hold nothing of anybody else.
 
-    Raises BlockedError naming what is in one.
+    One that another project is put into stays, and becomes that one's. Raises BlockedError naming what is in one.
     """
     kustomizations = {(one.namespace, one.name) for one in made if one.kind == KUSTOMIZATION.kind}
     for one in reversed([one for one in made if one.kind == NAMESPACE.kind]):
@@ -59,10 +69,28 @@ def remove_namespaces(context: Context, api_of: Api, made: Sequence[Made], proje
             tell(context, f"{place} is not ours, and stays")
             continue
         if not is_leaving(live):
+            if other := _other_target(context.records, place, project_id):
+                _hand_over(context, api, place, other)
+                continue
             _empty_of_others(context, api, place, project_id, kustomizations)
             api.delete(place.path)
         _await(context, api, place)
         tell(context, f"Deleted {place}")
+
+
+def _other_target(records: Records, place: Place, project_id: str) -> Row | None:
+    """Another project that puts an environment into this namespace, as its record says; the first by name."""
+    there = records.list(ENVIRONMENTS, cluster=place.cluster, namespace=place.name)
+    ids = {row["project_id"] for row in there} - {project_id}
+    found = [row for row in records.list(PROJECTS) if row["id"] in ids and row["resource"]] if ids else []
+    return min(found, key=lambda row: str(row["resource"]), default=None)
+
+
+def _hand_over(context: Context, api: KubeTransport, place: Place, other: Row) -> None:
+    """A namespace that another project needs is that one's from now on, and goes with it."""
+    ref = ResourceRef("Project", other["resource"])
+    api.apply(filled(namespace_object(ref, place.name), other["id"]), force=True)
+    tell(context, f"{place} stays: {ref} is put into it as well, and has it from now on")
 
 
 def place_of(made: Made) -> Place:

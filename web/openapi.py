@@ -34,6 +34,7 @@ _OLDER_PROJECT: dict[str, Any] = {
                 "name": {"type": "string"},
                 "visibility": {"enum": ["private", "internal", "public"]},
                 "url": {"type": "string"},
+                "apiUrl": {"type": "string"},
                 "defaultBranch": {"type": "string"},
                 "auth": {"type": "object"},
             },

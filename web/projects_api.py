@@ -1,7 +1,8 @@
 """`/api/v2/projects`: what projects have beside other collections: environments, and the predecessor's shape of a body.
 
 That shape is `name`, `slug`, `description`, `visibility`, `cluster` and `repository` with `provider`, `name`, `url`,
-`visibility`, `defaultBranch` and `auth`. A project in it is created in the only business cluster unless it names one.
+`apiUrl`, `visibility`, `defaultBranch` and `auth`. A project in it is created in the only business cluster unless it
+names one, and without `url` its repository is made and filled from the template `web-app`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _REPOSITORY = {
     "provider": ("provider",),
     "name": ("name",),
     "url": ("url",),
+    "apiUrl": ("apiUrl",),
     "defaultBranch": ("branch",),
     "auth": ("auth",),
 }
@@ -39,6 +41,7 @@ _PLACES: Places = {
 }
 _OLDER = frozenset(field[0] for field in _PLACES)
 _FORGES = ("github", "gitlab")
+_TEMPLATE = "web-app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def _older_document(body: Mapping[str, Any], places: dict[Place, Place]) -> Json
     repository = spec.get("repository", {})
     if repository.get("provider") in _FORGES and "url" not in repository:
         repository["create"] = True
+        spec["template"] = {"name": _TEMPLATE}  # a new one is empty, and has no folder of an environment
     if "cluster" not in spec and (only := _only_cluster()):
         spec["cluster"] = only
     return document

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from git_lab import Repository
-from git_servers import Served, smart_http
+from git_servers import Backend, Served, smart_http
 
 TOKEN = "forge-t0ken-of-the-test"
 Answer = tuple[int, Any, Mapping[str, str]]
@@ -85,7 +85,7 @@ def forge_server(provider: str, root: Path) -> Iterator[Forge]:
         server.daemon_threads = True
         base = "/api/v3" if provider == "github" else "/api/v4"
         forge = Forge(provider, f"http://localhost:{server.server_port}{base}", git, root)
-        server.forge = forge  # type: ignore[attr-defined]  # what the requests need
+        server.forge, server.served, server.root = forge, git, root  # type: ignore[attr-defined]  # what requests need
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -96,21 +96,28 @@ def forge_server(provider: str, root: Path) -> Iterator[Forge]:
             server.server_close()
 
 
-class _Api(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Api(Backend):
+    """The API below `base`; git beside it, as forges have both at one address."""
+
     base = ""
 
-    def do_GET(self) -> None:
-        self._serve(None)
+    def do_GET(self) -> None:  # noqa: N802 - the name is the library's
+        if self.path.startswith(self.base):
+            self._reply(None)
+        else:
+            super().do_GET()
 
-    def do_POST(self) -> None:
-        self._serve(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+    def do_POST(self) -> None:  # noqa: N802 - likewise
+        if self.path.startswith(self.base):
+            self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        else:
+            super().do_POST()
 
     @property
     def forge(self) -> Forge:
         return self.server.forge  # type: ignore[attr-defined,no-any-return]
 
-    def _serve(self, body: Any) -> None:
+    def _reply(self, body: Any) -> None:
         path = urlsplit(self.path).path.removeprefix(self.base)
         self.forge.seen.append((self.command, path, body))
         status, value, headers = self._checked(path, body)
@@ -155,9 +162,6 @@ class _Api(BaseHTTPRequestHandler):
 
     def limit(self) -> Answer:
         raise NotImplementedError
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
 
 
 class _GitHub(_Api):

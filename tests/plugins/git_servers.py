@@ -38,7 +38,7 @@ class Served:
 @contextmanager
 def smart_http(root: Path, login: str = "", certificate: Path | None = None) -> Iterator[Served]:
     """Repositories below `root` at http(s)://localhost:PORT/NAME. certificate: with its key, in one PEM file."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Backend)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     server.daemon_threads = True
     scheme = "http"
     if certificate is not None:
@@ -58,7 +58,9 @@ def smart_http(root: Path, login: str = "", certificate: Path | None = None) -> 
         server.server_close()
 
 
-class _Backend(BaseHTTPRequestHandler):
+class Backend(BaseHTTPRequestHandler):
+    """Needs `served` and `root` of its server."""
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forge_lab import TOKEN, forge_server
 from git_servers import smart_http
 from project_lab import KUSTOMIZATIONS, SOURCES, ProjectLab
 from sandbox_server import Sandbox, write_kubeconfig
@@ -63,6 +64,28 @@ def test_row_1_15_a_project_is_created_shown_and_deleted_through_the_api(lab: Pr
         assert api.ended(api.ask("DELETE", "/api/v2/projects/shop"))["state"] == "succeeded"
         assert api.ask("GET", "/api/v2/projects/shop").status == 404
         assert recorded["namespace"] not in cluster.namespaces()
+        assert daemon.terminate() == 0
+
+
+def test_row_1_15_the_predecessors_body_makes_a_repository_fills_and_deploys_it(
+    lab: ProjectLab, tmp_path: Path
+) -> None:
+    literal = {"provider": "github", "name": "acme/shop", "visibility": "private"}
+    with forge_server("github", tmp_path / "served") as forge:
+        daemon = lab.daemon(RECONCILER_SECRET_FORGE=TOKEN)
+        lab.await_ready("Cluster/dev")
+        api = Api(daemon.url, (lab.home / "api-token").read_text().strip())
+        ours = {"apiUrl": forge.api, "auth": {"token": {"fromEnv": "RECONCILER_SECRET_FORGE"}}}  # no GitHub, but a lab
+        accepted = api.ask("POST", "/api/v2/projects", {"name": "shop", "slug": "shop", "repository": literal | ours})
+        assert accepted.status == 202, accepted.body
+        task = api.ended(accepted)
+        assert (task["state"], task["percent"]) == ("succeeded", 100.0), task
+        recorded = api.ask("GET", "/api/v2/projects/shop/status").body["recorded"]
+        assert (recorded["status"], recorded["progress"]) == ("active", 100)
+        assert forge.written == [("POST", "/orgs/acme/repos")]
+        assert forge.repositories["acme/shop"]["visibility"] == "private"
+        assert "k8s/overlays/staging/kustomization.yaml" in forge.repository("acme/shop").git("ls-tree", "-r", "main")
+        assert len(lab.clusters["dev"].list(KUSTOMIZATIONS, recorded["namespace"])) == 3
         assert daemon.terminate() == 0
 
 

@@ -38,20 +38,21 @@ def forge(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Forge]:
         yield running
 
 
-def written(lab: ProjectLab, forge: Forge, name: str) -> Path:
-    """The document of a project at a forge, alone in a folder."""
+def written(lab: ProjectLab, forge: Forge, name: str, repository_name: str = "", **spec: object) -> Path:
+    """The document of a project at a forge, alone in a folder. repository_name: other than the project's."""
+    full_name = f"acme/{repository_name or name}"
     repository = {
         "provider": forge.provider,
-        "name": f"acme/{name}",
-        "url": forge.url(f"acme/{name}"),
+        "name": full_name,
+        "url": forge.url(full_name),
         "apiUrl": forge.api,
         "create": True,
         "auth": {"token": {"fromFile": "token"}},
     }
-    spec = {"cluster": "dev", "repository": repository, "template": {"name": "web-app"}}
+    whole = {"cluster": "dev", "repository": repository, **(spec or {"template": {"name": "web-app"}})}
     folder = lab.root / "projects" / name
-    folder.mkdir(parents=True)
-    (folder / "project.yaml").write_text(document("Project", name, spec))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "project.yaml").write_text(document("Project", name, whole))
     return folder
 
 
@@ -60,6 +61,12 @@ def kept_by(lab: ProjectLab) -> bytes:
     files = [path for path in lab.home.rglob("*") if path.is_file() and path.parent.name != "secrets"]
     assert any(path.suffix == ".db" for path in files)
     return b"\0".join(path.read_bytes() for path in files)
+
+
+def made_by_us(lab: ProjectLab, name: str) -> dict[str, int]:
+    """What is recorded of who made a project's repository, by its name."""
+    sql = "SELECT full_name, created_by_us FROM repositories WHERE project_id = ?"
+    return {row["full_name"]: row["created_by_us"] for row in lab.rows(sql, lab.row(name)["id"])}
 
 
 def await_true(condition: Callable[[], object]) -> None:
@@ -117,3 +124,22 @@ def test_killed_while_it_pushes_it_goes_on_where_it_was(lab: ProjectLab, tmp_pat
         assert lab.row("killed")["status"] == "active"
         assert len(forge.written) == 1, "the repository that was made is adopted"
         assert len(forge.repository("acme/killed").git("rev-list", "main").split()) == 1
+        assert made_by_us(lab, "killed") == {"acme/killed": 1}, "although this attempt has found it there"
+        forge.add("acme/theirs")
+        lab.ok("apply", written(lab, forge, "killed", "theirs"), "--yes")
+        assert made_by_us(lab, "killed") == {"acme/theirs": 0}
+
+
+def test_without_a_template_one_is_adopted_and_none_is_made(lab: ProjectLab, forge: Forge) -> None:
+    name = f"adopted-{forge.provider}"
+    folder = written(lab, forge, name, environments=[{"type": "staging"}])
+    done = lab.run("apply", folder, "--yes")
+    assert done.code != 0
+    assert "it would be created empty" in done.text
+    assert "it would be created empty" in lab.row(name)["initialization_error"]
+    assert forge.written == []
+    forge.add(f"acme/{name}").commit({"k8s/overlays/staging/kustomization.yaml": "resources: []"})
+    lab.ok("apply", folder, "--yes")
+    assert (lab.row(name)["status"], lab.row(name)["progress"]) == ("active", 100)
+    assert forge.written == []
+    assert made_by_us(lab, name) == {f"acme/{name}": 0}

@@ -110,8 +110,19 @@ def test_a_repository_that_is_not_there_is_named_unless_it_is_about_to_be_made(t
         check_repository(project(repository=missing), context, OVERLAYS)
     assert caught.value.reason == "NoSuchRepository"
     check_repository(project(repository={**missing, "create": True}), context, OVERLAYS)
-    with pytest.raises(TransientError, match="there is no such repository"):
+    with pytest.raises(TransientError, match="there is no such repository") as caught:
         check_repository(project(repository={**missing, "create": True}), context)
+    assert caught.value.reason == "NoSuchRepository"
+    assert "created empty" in caught.value.message
+    assert "give the project a template, or make the repository and push them there" in caught.value.message
+    assert "check repository.url" not in caught.value.message
+
+
+def test_one_that_is_there_is_taken_without_a_template_although_it_may_be_made(
+    repository: Repository, tmp_path: Path
+) -> None:
+    context = PlainContext(tmp_path / "git", {})
+    check_repository(project(repository=at(repository, provider="gitlab", create=True)), context)
 
 
 def test_a_path_is_a_folder_and_nothing_that_only_begins_like_one() -> None:

@@ -122,9 +122,11 @@ def test_row_1_15_a_project_in_the_predecessors_shape(writable: FlaskClient, dat
     assert (spec["cluster"], spec["slug"], spec["description"]) == ("dev", "shop", "My Shop")
     assert spec["visibility"] == "public"
     assert spec["repository"].items() >= {"provider": "github", "name": "acme/shop", "create": True}.items()
+    assert spec["template"] == {"name": "web-app"}
     given = {"name": "other", "repository": {"provider": "generic", "url": "https://git.example.com/a.git"}}
     assert ask(writable, "POST", "/api/v2/projects", given)[0] == 202
-    assert "create" not in stored(database, "Project", "other")["spec"]["repository"], "it is somewhere already"
+    taken = stored(database, "Project", "other")["spec"]
+    assert ("create" in taken["repository"], "template" in taken) == (False, False), "it is somewhere already"
 
 
 def test_a_project_names_its_cluster_where_there_are_several(filling: Filling, writable: FlaskClient) -> None:

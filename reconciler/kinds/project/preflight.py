@@ -15,11 +15,15 @@ from reconciler.kinds.project.objects import KUSTOMIZATION, SOURCE, Type
 from reconciler.kinds.project.repositories import remote_of
 
 if TYPE_CHECKING:
-    from reconciler.kinds.project.spec import ProjectSpec, RepositorySpec
+    from reconciler.kinds.project.spec import ProjectSpec
     from reconciler.transports.kube import KubeTransport
 
 NEEDED = (SOURCE, KUSTOMIZATION)
 _INSTALL = "install Flux 2.0 or later there, or set flux.install"
+_ONLY_EMPTY = (
+    "there is no such repository, or repository.auth may not see it; it would be created empty, without the folders of "
+    "the environments: give the project a template, or make the repository and push them there"
+)
 _SHOWN = 5
 
 
@@ -58,7 +62,7 @@ def check_repository(spec: ProjectSpec, context: Context, files: Collection[str]
     the repository.
     """
     wanted = spec.repository
-    present = _present(wanted, context, may_be_new=bool(files))
+    present = _present(spec, context, may_be_new=bool(files))
     missing = missing_paths(spec, present | frozenset(files))
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
@@ -95,15 +99,20 @@ def _not_served(api: KubeTransport, needed: Type) -> TransientError:
     return TransientError("NoFlux", f"{api.server} does not serve {what}: {_INSTALL}")
 
 
-def _present(wanted: RepositorySpec, context: Context, *, may_be_new: bool) -> frozenset[str]:
+def _present(spec: ProjectSpec, context: Context, *, may_be_new: bool) -> frozenset[str]:
     """The files of the branch. None where it, or the repository, is only to be made."""
+    wanted = spec.repository
     remote = remote_of(wanted, context)
     try:
         seen = remote.view(wanted.branch)  # says as well whether the branch is there: one question less
     except TransientError as error:
-        if error.reason == "NoSuchRepository" and wanted.create and may_be_new:
+        if error.reason != "NoSuchRepository" or not wanted.create:
+            raise
+        if may_be_new:
             return frozenset()
-        raise
+        if spec.template is not None:
+            raise
+        raise TransientError(error.reason, f"{wanted.url}: {_ONLY_EMPTY}") from error
     if seen is not None:
         return frozenset(seen.files)
     if may_be_new:

@@ -68,13 +68,23 @@ def resolve_credentials(context: Context) -> Outputs | None:
 
 @in_the_row(lambda spec: spec.repository.create)
 def create_repository(context: Context) -> Done | None:
-    """Where that is asked for, the repository is made, or one that exists adopted."""
+    """Where that is asked for, the repository is made, or one that exists adopted.
+
+    That we made it is noted when this step ends. After a kill between the forge's answer and then, nothing tells it
+    from one that somebody else made, and it counts as adopted.
+    """
     spec = spec_of(context)
     if not spec.repository.create:
         context.log(f"{spec.repository.url} is given, and nothing is created\n")
         return None
     facts = ensure_repository(spec, context)
-    return Done({"url": facts.url, "created": facts.created})
+
+    def write(records: Records, project_id: str) -> None:
+        if facts.created:
+            key = {"project_id": project_id, "step": "create_repository"}
+            records.put(rows.STEPS, key, {"metadata": json.dumps({"made": spec.repository.name})})
+
+    return Done({"url": facts.url, "created": facts.created}, write)
 
 
 @in_the_row(lambda spec: spec.template is not None)
@@ -108,12 +118,14 @@ def create_environments(context: Context) -> Done | None:
 def create_db_records(context: Context) -> Done | None:
     """What the document says of the project and of its repository."""
     spec, now = spec_of(context), context.now()
-    created = bool(context.outputs.get("create_repository", {}).get("created"))
 
     def write(records: Records, project_id: str) -> None:
         rows.describe(records, spec, project_id, now)
-        if created:
-            records.put(rows.REPOSITORIES, {"project_id": project_id}, {"created_by_us": 1})
+        step = records.get(rows.STEPS, project_id=project_id, step="create_repository") or {}
+        made = json.loads(step.get("metadata") or "{}").get("made")
+        if made is not None:
+            key = {"project_id": project_id, "full_name": spec.repository.name}
+            records.put(rows.REPOSITORIES, key, {"created_by_us": int(made == spec.repository.name)})
 
     return Done(None, write)
 

@@ -140,7 +140,7 @@ project_initialization_steps = Table(
     Column("duration", Integer, doc="milliseconds"),
     Column("error", LongText),
     Column("error_stack", LongText, doc="as taken over"),
-    Column("metadata", LongText, doc="JSON"),
+    Column("metadata", LongText, doc="JSON: {made}: full name of the repository that create_repository made"),
     Column("created_at", Double),
     Column("updated_at", Double),
     Column("display_name_en", String(255), nullable=False, server_default=""),

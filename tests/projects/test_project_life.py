@@ -257,6 +257,24 @@ def test_a_project_whose_document_is_gone_is_pruned_without_its_secrets(lab: Pro
     assert stays.namespace in cluster.namespaces()
 
 
+def test_a_namespace_that_another_project_is_put_into_stays_for_that_one(lab: ProjectLab) -> None:
+    """Also when it is empty just then: it becomes the other's, and goes with it."""
+    dev = lab.clusters["dev"]
+    first, second = (lab.shop(name, "testing") for name in ("shares-1", "shares-2"))
+    for shop in (first, second):
+        shop.apply(environments=[{"type": "testing", "namespace": "apps-shared"}])
+    assert "apps-shared" in dev.namespaces()
+    first.lifecycle["state"] = "absent"
+    first.apply()
+    assert "apps-shared in cluster dev stays: Project/shares-2 is put into it" in lab.run("logs", first.ref).text
+    live = dev.client.get("/api/v1/namespaces/apps-shared")
+    assert live["metadata"]["labels"]["reconciler.dev/project-id"] == second.id
+    assert second.plan() is None
+    second.lifecycle["state"] = "absent"
+    second.apply()
+    assert "apps-shared" not in dev.namespaces()
+
+
 def test_what_is_not_ours_holds_up_the_deletion_of_its_namespace_alone(lab: ProjectLab) -> None:
     client = lab.clusters["dev"].client
     shop = lab.shop("holds")

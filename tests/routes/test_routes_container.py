@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -41,8 +43,11 @@ def test_case_15_the_gateway_is_in_every_network_that_it_needs(contained: Docker
     )
     contained.apply()
     assert attached(contained) == ["k3d-dev", "k3d-uat", "kind"]
-    subnets = [one["subnet"] for one in contained.there()["networks"].values() if one["subnet"]]
-    assert sorted(subnets) == ["10.101.0.0/16", "10.102.0.0/16"], "each its own"
+    connected = contained.commands("docker", "network", "connect")
+    assert {command.split()[-1] for command in connected} == {GATEWAY}, "and no other container, Portainer's neither"
+    subnets = [ip_network(one["subnet"]) for one in contained.there()["networks"].values() if one["subnet"]]
+    assert len(subnets) == 2
+    assert not any(one.overlaps(other) for one, other in combinations(subnets, 2)), subnets
     for name, container in (("dev", "k3d-dev-server-0"), ("uat", "k3d-uat-server-0"), ("dev-a", "dev-a-control-plane")):
         assert f"backend be_{name}\n  server s1 {contained.address(container)}:30080 check\n" in haproxy.text
     assert haproxy.file.stat().st_ino == inode, "another file would not be seen in the container"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from reconciler.kinds.application_set.harness import NAMESPACE
+from reconciler.transports.kube import KubeTransport
 from tests.branches.branch_lab import BranchLab
 from tests.clusters.sandbox_lab import cluster
 from tests.routes.haproxy_lab import HaproxyLab, needs_haproxy
@@ -19,6 +23,46 @@ def routes(lab: BranchLab, tmp_path: Path) -> HaproxyLab:
     made = HaproxyLab(tmp_path)
     lab.configure(kinds={"Cluster": {"haproxy": {**made.settings, "reload": {"command": ["true"]}}}})
     return made
+
+
+def five(lab: BranchLab, routes: HaproxyLab, name: str) -> dict[str, bool]:
+    """What a cluster has outside of itself, and whether it is there now."""
+    kubeconfig = lab.kubeconfigs / f"{name}.yaml"
+    with KubeTransport(lab.kubeconfigs / "devops.yaml") as management:
+        secret = management.get(f"/api/v1/namespaces/argocd/secrets/cluster-{name}")
+    return {
+        "context": kubeconfig.exists() and json.loads(kubeconfig.read_text())["current-context"] != "",
+        "row": lab.row(name) is not None,
+        "branch": name in lab.heads(),
+        "secret": secret is not None,
+        "route": f"backend be_{name}\n" in routes.text,
+    }
+
+
+@needs_haproxy
+def test_case_10_all_five_are_there_and_all_five_are_gone(lab: BranchLab, routes: HaproxyLab) -> None:
+    """And the management cluster is as it was, on its own ports."""
+    ports = {"httpPort": 23800, "httpsPort": 23843}
+    lab.write("devops.yaml", cluster("devops", role="management", manifests=[NAMESPACE], ports=ports))
+    lab.apply()
+    before = lab.row("devops")
+    assert before is not None
+    lab.write("dev.yaml", cluster("dev", git=lab.git(), argocd={}, **ROUTE))
+    lab.apply()
+    assert five(lab, routes, "dev") == dict.fromkeys(("context", "row", "branch", "secret", "route"), True)
+    address = str((lab.row("dev") or {})["server_ip"])
+    assert re.fullmatch(r"\d+(\.\d+){3}", address)
+    assert f"server s1 {address}:18099 check\n" in routes.text
+    lab.write("dev.yaml", cluster("dev", {"state": "absent"}, git=lab.git(), argocd={}, **ROUTE))
+    lab.apply()
+    assert five(lab, routes, "dev") == dict.fromkeys(("context", "row", "branch", "secret", "route"), False)
+    after = lab.row("devops")
+    assert after is not None
+    assert [after[name] for name in ("provider", "http_port", "https_port")] == ["sandbox", 23800, 23843]
+    changing = {"updated_at", "last_reconciled_at"}
+    assert {k: v for k, v in after.items() if k not in changing} == {
+        k: v for k, v in before.items() if k not in changing
+    }
 
 
 @needs_haproxy

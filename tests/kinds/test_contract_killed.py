@@ -1,4 +1,4 @@
-"""What every kind owes when its process dies: killed at any boundary of a creation or a deletion, it converges.
+"""What every kind owes when its process dies: killed at any boundary of a creation, change or deletion, it converges.
 
 The harness is that of `test_contract.py`. A creation of a big kind has many boundaries: each turn takes every STRIDE-th
 of them, starting at another one, so that all turns together take them all.
@@ -26,10 +26,11 @@ class Dying:
         self.harness = harness
         settle(place, harness)
 
-    def want(self, state: str) -> None:
-        """The only document."""
+    def want(self, state: str, *, updated: bool = False) -> None:
+        """The only document. updated: with the harness' other spec."""
         document = {"apiVersion": "reconciler.dev/v1", "kind": self.harness.kind}
-        rest = {"metadata": {"name": self.harness.name}, "lifecycle": {"state": state}, "spec": self.harness.spec()}
+        spec = self.harness.updated_spec() if updated else self.harness.spec()
+        rest = {"metadata": {"name": self.harness.name}, "lifecycle": {"state": state}, "spec": spec}
         self.place.write("contract.yaml", {**document, **rest})
 
     def die_at(self, commit: int) -> bool:
@@ -73,4 +74,20 @@ def test_killed_at_the_boundaries_of_its_steps_it_converges(dying: Dying, turn: 
         dying.die_at(commit)
         dying.converge()
         assert dying.harness.is_absent(dying.place.home)
+    assert killed >= 1
+
+
+@pytest.mark.parametrize("turn", [pytest.param(turn, marks=[pytest.mark.soak] if turn > 1 else []) for turn in TURNS])
+@pytest.mark.parametrize("dying", sorted(PACKAGES.keys() - {"NodePair"}), indirect=True)
+def test_killed_at_the_boundaries_of_an_update_it_converges(dying: Dying, turn: int) -> None:
+    """There and back again. A pair's updates are upgrades: `tests/node_pair/test_pair_faults.py` kills all of them."""
+    dying.want("present")
+    dying.converge()
+    killed = 0
+    for commit, updated in zip(itertools.count(turn, STRIDE), itertools.cycle((True, False)), strict=False):
+        dying.want("present", updated=updated)
+        if not dying.die_at(commit):
+            break
+        killed += 1
+        dying.converge()
     assert killed >= 1

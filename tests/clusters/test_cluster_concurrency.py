@@ -155,7 +155,7 @@ def test_a_sleeping_command_that_lost_its_lease_makes_no_second_cluster(lab: San
     lab.write("x.yaml", cluster("x", ready={"nodes": 2, "timeout": "1h"}))
     first = lab.start("apply", lab.specs, "--yes")
     lab.await_open_step("Cluster/x", "wait-nodes")
-    first.signal(signal.SIGSTOP)
+    lab.put_to_sleep(first)
     uid = lab.made()["x"]["uid"]
     lab.write("x.yaml", cluster("x"))
     lab.apply()

@@ -177,6 +177,18 @@ class Lab:
         """The SQLite file."""
         return self.home / "reconciler.db"
 
+    def put_to_sleep(self, process: Process) -> None:
+        """SIGSTOP at a moment when it does not hold the lock of the database, or nobody could write meanwhile."""
+        while True:
+            process.signal(signal.SIGSTOP)
+            with closing(sqlite3.connect(self.database, timeout=1, isolation_level=None)) as connection:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    process.signal(signal.SIGCONT)
+            time.sleep(0.05)
+
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """What a query gives; nothing while there is no database."""
         if not self.database.exists():

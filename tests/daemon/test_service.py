@@ -151,7 +151,7 @@ def test_a_sleeping_daemon_that_wakes_after_a_takeover_writes_nothing_and_ends(l
     lab.write("a.yaml", entry("a", "one", {"interval": "1h"}, seconds=3))
     first = lab.daemon()
     lab.await_open_step("Entry/a", "write")
-    first.signal(signal.SIGSTOP)
+    lab.put_to_sleep(first)
     lab.write("a.yaml", entry("a", "two", {"interval": "1h"}))
     second = until(lambda: came_up(lab), lambda: lab.rows("SELECT * FROM leases"))
     lab.await_ready("Entry/a")

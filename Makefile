@@ -8,8 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-# Tests wait for processes more than they compute: twice as many as there are processors.
-WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) * 2)))
+# Tests wait for processes as much as they compute: half as many again as there are processors.
+WORKERS ?= $(shell echo $$((($$(nproc 2>/dev/null || echo 2) * 3 + 1) / 2)))
 
 help:            ## This list.
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/' | expand -t 14

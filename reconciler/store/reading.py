@@ -8,13 +8,14 @@ Used by `remembered`, `unfinished` and `kind_rows`; opened by `Database.reading`
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reconciler.errors import DatabaseError
+from reconciler.model.resource import ResourceRef
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, TextClause
@@ -127,6 +128,19 @@ def _prepared(statement: str) -> TextClause:
     from sqlalchemy import text  # noqa: PLC0415 - likewise
 
     return text(statement)
+
+
+def by_kind(refs: Collection[ResourceRef], at_once: int) -> Iterator[tuple[str, list[str]]]:
+    """A kind and at most so many of its names at a time: what one statement asks for.
+
+    A row value in a list, `(kind, name) IN (…)`, would say the same, but SQLite answers it by reading the whole table.
+    """
+    names: dict[str, list[str]] = {}
+    for kind, name in sorted(refs):
+        names.setdefault(kind, []).append(name)
+    for kind, all_of_kind in names.items():
+        for start in range(0, len(all_of_kind), at_once):
+            yield kind, all_of_kind[start : start + at_once]
 
 
 def listed(name: str, values: Sequence[Any]) -> tuple[str, dict[str, Any]]:

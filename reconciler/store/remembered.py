@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reconciler.model.record import Record
 from reconciler.model.resource import RECORD_OWNER, Lifecycle, Resource, ResourceRef, Source
-from reconciler.store.reading import Row, listed, rows
+from reconciler.store.reading import Row, by_kind, listed, rows
 
 if TYPE_CHECKING:
     from reconciler.store.reading import Readable
@@ -214,18 +214,11 @@ def _rows(connection: Readable, refs: Collection[ResourceRef] | None) -> Iterabl
 
 
 def _among(connection: Readable, statement: str, refs: Collection[ResourceRef]) -> Iterator[Row]:
-    """The rows of `resources` for `refs`, in statements that are not too long.
-
-    A row value in a list, `(kind, name) IN (…)`, would say the same, but SQLite answers it by reading the whole table.
-    """
-    names: dict[str, list[str]] = {}
-    for kind, name in sorted(refs):
-        names.setdefault(kind, []).append(name)
-    for kind, all_of_kind in names.items():
-        for start in range(0, len(all_of_kind), _AT_ONCE):
-            among, bound = listed("name", all_of_kind[start : start + _AT_ONCE])
-            where = f"{statement} WHERE resources.kind = :kind AND resources.name IN ({among})"
-            yield from rows(connection, where, kind=kind, **bound)
+    """The rows of `resources` for `refs`, in statements that are not too long."""
+    for kind, names in by_kind(refs, _AT_ONCE):
+        among, bound = listed("name", names)
+        where = f"{statement} WHERE resources.kind = :kind AND resources.name IN ({among})"
+        yield from rows(connection, where, kind=kind, **bound)
 
 
 def _record(row: Row, resource: Resource) -> Record:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from git_lab import Repository
-from place import Place, Ran
+from place import Place, Ran, kill, wait_until_stopped
 from test_conformance_gitops import MERGE
 from test_conformance_gitops import kube as kube  # the fixture that lets the server know Flux' types
 from test_conformance_project import KUSTOMIZATIONS, SOURCES, document
@@ -189,3 +189,35 @@ def test_a_finalizer_that_holds_it_is_named(shop: Shop) -> None:
     shop.patch(path, {"metadata": {"finalizers": None}})
     shop.apply(state="absent")
     assert shop.place.rows("SELECT * FROM projects") == []
+
+
+def test_flux_case_5_killed_on_its_way_it_goes_on_without_doubles(shop: Shop) -> None:
+    for path in [path for path in shop.objects() if "/kustomizations/" in path]:
+        assert shop.api.delete(path)
+    shop.spec["description"] = "so that there is more to write"
+    shop.place.write("all.yaml", shop.cluster, document("Project", shop.name, shop.spec))
+    env = {"RECONCILER_SECRET_SHOP": shop.token}
+    process = shop.place.start("apply", shop.place.specs, "--yes", env=env, stop="commit:9")
+    assert wait_until_stopped(process, 120)
+    kill(process)
+    shop.apply()
+    assert len(shop.objects()) == 5
+    rows = shop.place.rows("SELECT type, name FROM gitops_resources")
+    assert (len(rows), len({row["name"] for row in rows})) == (4, 4)
+
+
+def test_flux_case_10_the_token_is_in_the_cluster_and_nowhere_else(shop: Shop) -> None:
+    (secret,) = [one for path, one in shop.objects().items() if "/secrets/" in path]
+    assert base64.b64decode(secret["data"]["password"]) == shop.token.encode()
+    needles = (shop.token.encode(), base64.b64encode(shop.token.encode()))
+    files = [path for path in shop.place.home.rglob("*") if path.is_file()]
+    assert [path.name for path in files if any(needle in path.read_bytes() for needle in needles)] == []
+
+
+def test_row_3_11_what_is_never_ready_is_a_timeout_and_stays(shop: Shop) -> None:
+    before = set(shop.objects())
+    shop.spec |= {"wait": {"ready": True, "timeout": "1s"}, "description": "waited for"}
+    shop.spec["environments"][0]["path"] = "./k8s/overlays/staging"
+    said = shop.apply(None)
+    assert "TIMEOUT" in said.out + said.err
+    assert set(shop.objects()) == before
